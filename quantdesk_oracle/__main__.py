@@ -1,0 +1,5 @@
+"""``python -m quantdesk_oracle`` is ``quantdesk-oracle``."""
+
+from quantdesk_oracle.cli import main
+
+main()

@@ -1,0 +1,37 @@
+"""The one clock. Instants are whole microseconds since the Unix epoch (UTC), as PostgreSQL keeps them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+from quantdesk_oracle.model import SECOND
+
+
+class Clock(Protocol):
+    """What a worker may know of time; pure code is handed a ``now`` instead."""
+
+    def now(self) -> int:
+        """The instant now, µs."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait that long."""
+
+    async def sleep_until(self, instant: int) -> None:
+        """Wait until the clock shows ``instant`` (µs) or later."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> int:
+        return time.time_ns() // 1_000
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def sleep_until(self, instant: int) -> None:
+        # In steps of a second at most: a clock that is set back or forward is noticed within one.
+        while (left := instant - self.now()) > 0:
+            await asyncio.sleep(min(left / SECOND, 1.0))
