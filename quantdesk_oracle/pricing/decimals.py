@@ -1,0 +1,42 @@
+"""Exact arithmetic: one context, and the scales of what is stored."""
+
+from __future__ import annotations
+
+from decimal import (
+    ROUND_HALF_EVEN,
+    Context,
+    Decimal,
+    DivisionByZero,
+    FloatOperation,
+    InvalidOperation,
+    Overflow,
+)
+from typing import Final
+
+CONTEXT: Final = Context(
+    prec=50,
+    rounding=ROUND_HALF_EVEN,
+    traps=[InvalidOperation, DivisionByZero, Overflow, FloatOperation],
+)
+"""Used through ``localcontext(CONTEXT)``; a float anywhere raises instead of rounding in silence."""
+
+QUANTUM: Final = Decimal("1e-12")
+"""The last digit of stored prices, NUMERIC(38,12), and of rates and premiums, NUMERIC(24,12)."""
+TOTAL_QUANTUM: Final = Decimal("1e-6")
+"""The last digit of stored funding totals, in quote units."""
+ZERO: Final = Decimal(0)
+
+
+def quantise(value: Decimal) -> Decimal:
+    """``value`` as it is stored: twelve decimals, half to even."""
+    return value.quantize(QUANTUM, context=CONTEXT)
+
+
+def scaled(raw: int, exponent: int) -> Decimal:
+    """A raw integer of a print as the price it stands for: raw · 10**exponent, exactly."""
+    return Decimal(raw).scaleb(exponent, context=CONTEXT)
+
+
+def clamp(value: Decimal, low: Decimal, high: Decimal) -> Decimal:
+    """``value``, but not below ``low`` nor above ``high``."""
+    return max(low, min(value, high))

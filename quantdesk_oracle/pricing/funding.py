@@ -1,0 +1,114 @@
+"""The funding rate of one interval from its premium samples, method ``quantdesk``.
+
+    P  = Σ used / (expected − unusable)      samples that nobody took count as 0
+    F8 = P + clamp(interest − P, ±damping)   capped at ±cap
+    F  = F8 · T / 8 h                        capped at ±max_rate of the market
+
+A positive rate means that longs pay shorts. Rates are fractions: 0.0001 is one basis point.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from typing import NamedTuple
+
+from quantdesk_oracle.model import SECOND, PremiumSample
+from quantdesk_oracle.pricing.decimals import CONTEXT, TOTAL_QUANTUM, ZERO, clamp, quantise
+
+SAMPLE_SECONDS = 5
+EIGHT_HOURS = 8 * 3600
+DAY = 24 * 3600
+SETTLED = "settled"
+LATE = "late"
+SKIPPED = "skipped"
+LATE_SAMPLE = "late"
+"""The status of a sample that was written after its interval had been settled: never used."""
+
+
+@dataclass(frozen=True, slots=True)
+class FundingParameters:
+    """What an interval is settled by. Rates are fractions per eight hours, unless said otherwise."""
+
+    interval: int
+    """T, seconds: a multiple of 5 that divides a day."""
+    max_rate: Decimal
+    """Cap of the rate itself, a fraction per interval."""
+    interest: Decimal = Decimal("0.0001")
+    damping: Decimal = Decimal("0.0005")
+    cap: Decimal = Decimal("0.04")
+    min_coverage: Decimal = Decimal("0.5")
+    version: int = 1
+    method: str = "quantdesk"
+
+
+class Average(NamedTuple):
+    """The samples of an interval, added up. ``premium`` is P, quantised; None where nothing was observable."""
+
+    premium: Decimal | None
+    premium_sum: Decimal
+    expected: int
+    used: int
+    unusable: int
+    coverage: Decimal
+
+
+def boundary_at_or_before(instant: int, interval: int) -> int:
+    """The newest boundary (µs) that is not after ``instant`` (µs), for an interval in seconds."""
+    step = interval * SECOND
+    return instant // step * step
+
+
+def next_boundary(instant: int, interval: int) -> int:
+    """The first boundary (µs) after ``instant`` (µs): an instant on a boundary belongs to what follows."""
+    return boundary_at_or_before(instant, interval) + interval * SECOND
+
+
+def average_premium(samples: Sequence[PremiumSample], interval: int) -> Average:
+    """Add up the samples of one interval of ``interval`` seconds; those that came late are passed over."""
+    counted = [sample for sample in samples if sample.status != LATE_SAMPLE]
+    premiums = [sample.premium for sample in counted if sample.premium is not None]
+    expected, used = interval // SAMPLE_SECONDS, len(premiums)
+    unusable = len(counted) - used
+    with localcontext(CONTEXT):
+        total = sum(premiums, ZERO)
+        observable = expected - unusable
+        premium = quantise(total / observable) if observable > 0 else None
+        coverage = quantise(Decimal(used) / expected)
+    return Average(premium, quantise(total), expected, used, unusable, coverage)
+
+
+def funding_rate(premium: Decimal, parameters: FundingParameters) -> Decimal:
+    """F of an interval whose average premium is ``premium``; quantised as stored."""
+    with localcontext(CONTEXT):
+        damped = clamp(parameters.interest - premium, -parameters.damping, parameters.damping)
+        eight_hours = clamp(premium + damped, -parameters.cap, parameters.cap)
+        rate = eight_hours * parameters.interval / EIGHT_HOURS
+        return quantise(clamp(rate, -parameters.max_rate, parameters.max_rate))
+
+
+def total_funding(
+    long_size: Decimal, short_size: Decimal, boundary_price: Decimal, rate: Decimal
+) -> Decimal:
+    """What longs pay beyond what shorts receive, in quote units: (long − short) · price · rate."""
+    with localcontext(CONTEXT):
+        return ((long_size - short_size) * boundary_price * rate).quantize(TOTAL_QUANTUM)
+
+
+def input_hash(samples: Sequence[PremiumSample]) -> str:
+    """SHA-256 (hex) over the samples in the order of their instants.
+
+    One line a sample: ``instant µs|premium with 12 decimals or null|status``, each ended by a newline.
+    """
+    digest = hashlib.sha256()
+    for sample in sorted(samples, key=lambda each: each.instant):
+        premium = "null" if sample.premium is None else f"{quantise(sample.premium):f}"
+        digest.update(f"{sample.instant}|{premium}|{sample.status}\n".encode())
+    return digest.hexdigest()
+
+
+def is_interval(seconds: int) -> bool:
+    """Whether ``seconds`` may be a funding interval: a multiple of 5 that divides a day."""
+    return seconds > 0 and seconds % SAMPLE_SECONDS == 0 and DAY % seconds == 0

@@ -1,0 +1,24 @@
+"""The premium of the market over the index, sampled on a grid of five seconds."""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+
+from quantdesk_oracle.pricing.decimals import CONTEXT, ZERO, quantise
+
+
+def premium_of_mark(mark: Decimal, index: Decimal) -> Decimal:
+    """(mark − I) / I, for a market with no book; quantised as stored."""
+    with localcontext(CONTEXT):
+        return quantise((mark - index) / index)
+
+
+def premium_of_book(index: Decimal, impact_bid: Decimal | None, impact_ask: Decimal | None) -> Decimal:
+    """(max(0, IB − I) − max(0, I − IA)) / I; quantised as stored.
+
+    A side without the depth contributes nothing: an empty side must not set the rate.
+    """
+    with localcontext(CONTEXT):
+        above = max(ZERO, impact_bid - index) if impact_bid is not None else ZERO
+        below = max(ZERO, index - impact_ask) if impact_ask is not None else ZERO
+        return quantise((above - below) / index)
