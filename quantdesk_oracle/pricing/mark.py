@@ -17,7 +17,7 @@ from quantdesk_oracle.pricing.decimals import CONTEXT, clamp, quantise
 class MarkInputs(NamedTuple):
     """Everything that the formula knows; all of it is stored in the mark's row."""
 
-    index: Decimal
+    index_price: Decimal
     funding_rate: Decimal
     """F_last, a fraction per interval."""
     seconds_to_funding: Decimal
@@ -36,7 +36,7 @@ def mark_price(inputs: MarkInputs) -> Decimal:
     One missing vote of C1 and C2 is taken by the index; with both missing the mark is C3.
     """
     with localcontext(CONTEXT):
-        index = inputs.index
+        index = inputs.index_price
         carried = funding_adjusted(
             index, inputs.funding_rate, inputs.seconds_to_funding, inputs.funding_interval
         )

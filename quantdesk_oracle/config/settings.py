@@ -1,0 +1,145 @@
+"""What the rest of the house sees of the configuration: frozen values, durations already in their units."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from quantdesk_oracle.model import Generation
+from quantdesk_oracle.pricing.acceptance import StorageLimits
+from quantdesk_oracle.pricing.use import UseLimits
+
+EMBEDDED = "embedded"
+"""The DATABASE_URL that asks for the database of the state directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One Pyth account that a market's prints come from."""
+
+    market: str
+    pubkey: str
+    generation: Generation | None
+    """None: whichever of Pyth's programs owns the account."""
+    feed_id: bytes | None
+    """What the account must say that it holds; None: not checked (legacy accounts do not say)."""
+    configured_by: str | None = None
+    """The variable or key that names the account; None where it is derived from the feed id."""
+
+    @property
+    def name(self) -> str:
+        """How logs and metrics call it."""
+        return f"{self.market}/{self.generation or self.pubkey[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """One perpetual market and everything that its prices are made by."""
+
+    symbol: str
+    base_asset: str
+    quote_asset: str
+    feeds: tuple[Feed, ...]
+    """Newest generation first."""
+    storage: StorageLimits
+    use: UseLimits
+    mark_band: Decimal
+    funding_interval: int
+    """Seconds; of a market that is not in the database yet. Afterwards the `markets` table decides."""
+    max_funding_rate: int
+    """Basis points per interval; likewise."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """How to reach the Solana network."""
+
+    network: str
+    rpc_urls: tuple[SecretStr, ...]
+    ws_urls: tuple[SecretStr, ...]
+    commitment: str
+    poll_interval: float
+    request_timeout: float
+    silence_limit: float
+    """Seconds without a frame after which a connection counts as dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """How to reach PostgreSQL and how much to hand it at once."""
+
+    url: SecretStr
+    schema_url: SecretStr
+    pool_size: int
+    batch_rows: int
+    queue_rows: int
+    command_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that a command needs to know."""
+
+    node: NodeSettings
+    database: DatabaseSettings
+    markets: tuple[Market, ...]
+    program_id: str
+    state_dir: Path
+    http_host: str
+    http_port: int
+    http_port_is_default: bool
+    log_level: str
+    log_format: str
+    mark_interval: int
+    """µs."""
+    settle_delay: int
+    """µs."""
+    late_after: int
+    """µs."""
+    clock_tolerance: int
+    """µs that this machine's and the database's clock may differ."""
+    supabase_url: str
+    other_secrets: tuple[SecretStr, ...]
+    """Read, never used but to keep them out of every log."""
+    config_file: Path | None
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """The feeds of all markets."""
+        return tuple(feed for market in self.markets for feed in market.feeds)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is the embedded one of the state directory."""
+        return self.database.url.get_secret_value() == EMBEDDED
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret text, for the log's redaction."""
+        urls = (*self.node.rpc_urls, *self.node.ws_urls, self.database.url, self.database.schema_url)
+        texts = tuple(url.get_secret_value() for url in urls)
+        others = tuple(secret.get_secret_value() for secret in self.other_secrets)
+        return tuple(text for text in texts if _holds_a_secret(text)) + others
+
+
+def redact_dsn(dsn: str) -> str:
+    """``dsn`` with its password, and whatever a query parameter holds, as ``***``."""
+    without_password = re.sub(r"//([^:/@]*):[^@]*@", r"//\1:***@", dsn)
+    return re.sub(r"(?i)\b(password|sslpassword|passfile)=[^&\s]*", r"\1=***", without_password)
+
+
+def endpoint_name(url: str) -> str:
+    """How an endpoint is called in logs and metrics: its host and port, never its path, user or query."""
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.hostname or 'unknown'}{port}"
+
+
+def _holds_a_secret(url: str) -> bool:
+    parts = urlsplit(url)
+    return bool(parts.password or parts.query or len(parts.path) > 1) and "://" in url
