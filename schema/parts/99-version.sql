@@ -1,0 +1,4 @@
+-- The last thing: now it stands.
+INSERT INTO public.schema_version (version) VALUES (1) ON CONFLICT (version) DO NOTHING;
+DROP PROCEDURE pg_temp.create_enum(text, text[]);
+DROP PROCEDURE pg_temp.create_series(text, text);
