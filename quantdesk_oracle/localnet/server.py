@@ -1,0 +1,166 @@
+"""The node's two sockets: JSON-RPC over HTTP on one, the websocket on the other."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import WSMsgType, web
+
+from quantdesk_oracle.errors import UnavailableError
+from quantdesk_oracle.localnet import jsonrpc
+from quantdesk_oracle.localnet.pubsub import PubSub
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+
+    from quantdesk_oracle.localnet.node import Node
+    from quantdesk_oracle.localnet.rpc import Methods
+
+LONGEST_MESSAGE: Final = 4_096
+"""Bytes of one incoming websocket message; a longer one ends the connection, without a close frame."""
+LONGEST_BODY: Final = 50 * 1024
+"""Bytes of one HTTP request."""
+_FRAME_LIMIT: Final = 1 << 20
+_SHUTDOWN_S: Final = 0.2
+
+
+class Connection:
+    """A websocket client. Messages are written at once, or the client is dropped: it never makes anyone wait."""
+
+    def __init__(self, transport: asyncio.Transport, send_buffer: int) -> None:
+        self._transport = transport
+        self._send_buffer = send_buffer
+
+    def deliver(self, message: bytes) -> None:
+        if self._transport.is_closing():
+            return
+        self._transport.write(text_frame(message))
+        if self._transport.get_write_buffer_size() > self._send_buffer:
+            self.drop()
+
+    def drop(self) -> None:
+        """End the connection as a node does: without a close frame."""
+        self._transport.abort()
+
+
+def text_frame(message: bytes) -> bytes:
+    """One unmasked, final text frame. Source: RFC 6455, 5.2."""
+    size = len(message)
+    if size < 126:
+        return b"\x81" + bytes([size]) + message
+    if size < 1 << 16:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + message
+    return b"\x81\x7f" + size.to_bytes(8, "big") + message
+
+
+class Server:
+    """Serves ``node`` until it is stopped."""
+
+    def __init__(self, node: Node, methods: Methods) -> None:
+        self._node = node
+        self._methods = methods
+        self._runners: list[web.ServerRunner] = []
+        self._listeners: tuple[socket.socket, ...] = ()
+        self._connections: set[Connection] = set()
+        self.rpc_port = 0
+        self.ws_port = 0
+
+    def bind(self) -> None:
+        """Take both ports. Raises UnavailableError where one is taken."""
+        settings = self._node.settings
+        rpc = _listen(settings.host, settings.rpc_port)
+        try:
+            ws = _listen(settings.host, settings.ws_port)
+        except UnavailableError:
+            rpc.close()
+            raise
+        self._listeners = (rpc, ws)
+        self.rpc_port, self.ws_port = rpc.getsockname()[1], ws.getsockname()[1]
+
+    async def start(self) -> None:
+        """Serve the ports that :meth:`bind` took."""
+        handlers = (self._answer_http, self._answer_websocket)
+        for listener, handler in zip(self._listeners, handlers, strict=True):
+            await self._serve(listener, handler)
+
+    async def stop(self) -> None:
+        """Close both ports and every connection."""
+        for connection in tuple(self._connections):
+            connection.drop()
+        for runner in self._runners:
+            await runner.cleanup()
+        for listener in self._listeners:
+            listener.close()
+        self._runners.clear()
+
+    async def _serve(
+        self, listener: socket.socket, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+    ) -> None:
+        runner = web.ServerRunner(web.Server(handler, access_log=None), shutdown_timeout=_SHUTDOWN_S)
+        await runner.setup()
+        self._runners.append(runner)
+        await web.SockSite(runner, listener).start()
+
+    async def _answer_http(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "GET" and request.path == "/health":
+            return web.Response(text="ok")
+        if request.method != "POST":
+            return web.Response(
+                status=405, text="Used HTTP Method is not allowed. POST or OPTIONS is required\n"
+            )
+        if request.content_type != "application/json":
+            required = "Supplied content type is not allowed. Content-Type: application/json is required\n"
+            return web.Response(status=415, text=required)
+        if (request.content_length or 0) > LONGEST_BODY:
+            return web.Response(status=413, text="request body is larger than 50 KiB\n")
+        answer = jsonrpc.answer(await request.read(), self._methods.call)
+        return web.Response(body=answer, content_type="application/json")
+
+    async def _answer_websocket(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = web.WebSocketResponse(compress=False, max_msg_size=_FRAME_LIMIT)
+        if not response.can_prepare(request).ok:
+            return web.Response(
+                status=400, text="this port speaks websocket; JSON-RPC over HTTP is on the other\n"
+            )
+        await response.prepare(request)
+        transport = request.transport
+        assert transport is not None
+        connection = Connection(transport, self._node.settings.send_buffer)
+        self._connections.add(connection)
+        pubsub = PubSub(self._node, connection)
+        try:
+            await self._converse(response, connection, pubsub)
+        finally:
+            pubsub.close()
+            self._connections.discard(connection)
+        return response
+
+    async def _converse(
+        self, response: web.WebSocketResponse, connection: Connection, pubsub: PubSub
+    ) -> None:
+        async for message in response:
+            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                break
+            data = message.data if isinstance(message.data, bytes) else message.data.encode()
+            if len(data) > LONGEST_MESSAGE:
+                connection.drop()
+                break
+            answer = jsonrpc.answer(data, pubsub.call)
+            if answer is not None:
+                connection.deliver(answer)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes any free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UnavailableError(
+                f"port {port} of {host} is in use: end what listens there, or name another port (0: any free one)"
+            ) from None
+        raise UnavailableError(f"cannot listen on {host} port {port}: {error.strerror}") from error

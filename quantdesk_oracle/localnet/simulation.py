@@ -1,0 +1,115 @@
+"""The simulated market's pushes: one batch a second, each feed's in a transaction of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from quantdesk_oracle.localnet import market
+from quantdesk_oracle.localnet.history import Push
+from quantdesk_oracle.localnet.ledger import LedgerEntry, read_ledger
+from quantdesk_oracle.localnet.node import Change, Node
+from quantdesk_oracle.localnet.pushes import encode_price_update_v2
+from quantdesk_oracle.localnet.transactions import Pusher
+from quantdesk_oracle.model import SECOND, PriceUpdate
+from quantdesk_oracle.pyth import addresses
+from quantdesk_oracle.pyth.dumps import AccountDump
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from quantdesk_oracle.localnet.settings import Feed
+
+RENT_EXEMPT: Final = 1_823_520
+"""Lamports that keep 134 bytes on the chain: (134 + 128) × 6,960."""
+
+
+class Simulation:
+    """What pushes into ``node``. Prices are simulated; nothing here is a quote of anything."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._settings = node.settings
+        self.pusher = Pusher(node.settings.seed, node.settings.tree_hash)
+        self._last: dict[Feed, PriceUpdate] = {}
+        self._numbers = dict.fromkeys(node.settings.feeds, 0)
+
+    def next_instant(self) -> int:
+        """When to act next, µs: a multiple of the pushes' distance, so that publish times are regular."""
+        step = self._settings.push_us
+        return (self._node.clock.now() // step + 1) * step
+
+    def act(self) -> None:
+        """Push every feed, except one that has a print of this second: the push program would not write."""
+        publish_time = self._node.clock.now() // SECOND
+        slot = self._node.slot
+        batch = {
+            feed: self._next_update(feed, publish_time, slot)
+            for feed in self._settings.feeds
+            if feed not in self._last or self._last[feed].publish_time < publish_time
+        }
+        if not batch:
+            return
+        changes = [_change(push) for push in self.pusher.push(batch)]
+        for feed, update in batch.items():
+            self._last[feed] = update
+            self._numbers[feed] += 1
+        self._node.commit(changes)
+
+    def resume(self, ledger: Path) -> None:
+        """Take up where ``ledger`` ends: its prints are history, its last ones the accounts' state."""
+        # A batch more than is kept: so the oldest one kept is whole, as its Merkle tree was.
+        entries, counts = read_ledger(ledger, self._settings.history + len(self._settings.feeds))
+        for batch in _batches(entries):
+            self._restore(batch)
+        for feed in self._settings.feeds:
+            self._numbers[feed] = counts[feed.market]
+        for feed, update in self._last.items():
+            self._node.accounts[feed.address] = _account(feed, update)
+        self._node.start_above(max((update.slot for update in self._last.values()), default=0))
+
+    def _next_update(self, feed: Feed, publish_time: int, slot: int) -> PriceUpdate:
+        return market.next_update(
+            feed,
+            self._last.get(feed),
+            number=self._numbers[feed],
+            seed=self._settings.seed,
+            push_every=self._settings.push_every,
+            publish_time=publish_time,
+            slot=slot,
+        )
+
+    def _restore(self, batch: list[LedgerEntry]) -> None:
+        updates = tuple(entry.update for entry in batch)
+        feeds = {feed.address: feed for feed in self._settings.feeds}
+        for entry in batch:
+            feed = feeds.get(entry.pubkey)
+            if feed is not None and entry.signature is not None:
+                self._node.history.add(Push(feed, entry.update, updates, entry.signature))
+                self._last[feed] = entry.update
+
+
+def _batches(entries: Iterable[LedgerEntry]) -> Iterable[list[LedgerEntry]]:
+    """Entries that were pushed together: neighbours of one publish time and slot."""
+    batch: list[LedgerEntry] = []
+    for entry in entries:
+        if batch and batch[-1].update.identity != entry.update.identity:
+            yield batch
+            batch = []
+        batch.append(entry)
+    if batch:
+        yield batch
+
+
+def _change(push: Push) -> Change:
+    entry = LedgerEntry(push.feed.market, push.feed.address, push.update, push.signature)
+    return Change(_account(push.feed, push.update), entry, push)
+
+
+def _account(feed: Feed, update: PriceUpdate) -> AccountDump:
+    return AccountDump(
+        pubkey=feed.address,
+        owner=addresses.RECEIVERS[feed.generation],
+        data=encode_price_update_v2(feed.address, update),
+        lamports=RENT_EXEMPT,
+    )
