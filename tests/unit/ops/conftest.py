@@ -20,6 +20,8 @@ class FakeClock:
         self.slept: list[float] = []
         self.late = 0.0
         """How many seconds too late the next sleeps end."""
+        self.sleeps_left = 1_000_000
+        """After how many more sleeps the sleeper is cancelled."""
 
     def now(self) -> int:
         return self.instant
@@ -31,6 +33,9 @@ class FakeClock:
         self.instant += round(seconds * SECOND)
 
     async def sleep(self, seconds: float) -> None:
+        if self.sleeps_left == 0:
+            raise asyncio.CancelledError
+        self.sleeps_left -= 1
         self.slept.append(seconds)
         self.forward(seconds + self.late)
         await asyncio.sleep(0)
