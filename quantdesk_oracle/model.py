@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple
+from uuid import UUID, uuid4
 
 SECOND = 1_000_000
 """One second in the unit of instants."""
@@ -218,3 +219,5 @@ class Event:
     instant: int
     data: dict[str, Any] = field(default_factory=dict)
     market: str | None = None
+    id: UUID = field(default_factory=uuid4)
+    """Given before it is sent: a batch of events that is sent twice is stored once."""

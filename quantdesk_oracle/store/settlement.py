@@ -1,0 +1,120 @@
+"""Settling one interval of one market: rate, market row and nothing else, in one transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from quantdesk_oracle.model import SECOND, Event, FundingRate, PremiumSample, Severity
+from quantdesk_oracle.pricing.funding import SKIPPED
+from quantdesk_oracle.pricing.settlement import BoundaryPrint, Interval, settle_interval
+from quantdesk_oracle.store.database import Connection, Database, query
+from quantdesk_oracle.store.instants import to_instant, to_seconds, to_timestamp
+from quantdesk_oracle.store.series import event_arguments
+
+
+async def settle(
+    database: Database, interval: Interval, *, dead_after: int, late_after: int
+) -> FundingRate | None:
+    """Settle an interval from its stored samples; None where somebody else has, or its boundary is to come.
+
+    ``dead_after`` and ``late_after`` in µs: the age at which a print is dead, and the delay after which a
+    settlement is called late.
+    """
+    async with database.transaction(f"cannot settle {interval.market}") as connection:
+        state = await connection.fetchrow(query("settlement_state"), market_id)
+        # A statement of its own: its snapshot is taken when the market's row is held.
+        if await connection.fetchval(query("funding_exists"), market_id, to_timestamp(interval.boundary)):
+            return None
+        samples = await read_samples(connection, market_id, interval)
+        oracle = await _boundary_print(connection, market_id, interval.boundary, dead_after)
+        mark = await connection.fetchval(query("mark_at"), market_id, to_timestamp(interval.boundary))
+        late = to_instant(state["now"]) - interval.boundary > late_after
+        rate = settle_interval(interval, samples, oracle, mark, late=late)
+        return rate if await _store(connection, market_id, rate, to_instant(state["now"])) else None
+
+
+async def read_samples(connection: Connection, market_id: UUID, interval: Interval) -> list[PremiumSample]:
+    """The stored samples of an interval, oldest first."""
+    rows = await connection.fetch(
+        query("samples_between"),
+        market_id,
+        to_timestamp(interval.start),
+        to_timestamp(interval.boundary),
+    )
+    return [
+        PremiumSample(interval.market, to_instant(row["created_at"]), row["premium"], row["status"])
+        for row in rows
+    ]
+
+
+async def first_unsettled(database: Database, market_id: UUID) -> tuple[int | None, int | None]:
+    """(newest settled boundary, oldest sample that is not settled) of a market, µs; None where there is none."""
+    async with database.connection("cannot read the funding rates") as connection:
+        row = await connection.fetchrow(query("next_unsettled"), market_id)
+    boundary, sample = row["boundary"], row["first_sample"]
+    return (
+        None if boundary is None else to_instant(boundary),
+        None if sample is None else to_instant(sample),
+    )
+
+
+async def _boundary_print(
+    connection: Connection, interval: Interval, dead_after: int
+) -> BoundaryPrint | None:
+    row: Any = await connection.fetchrow(
+        query("boundary_print"),
+        market_id,
+        to_timestamp(boundary),
+        to_timestamp(boundary - dead_after),
+    )
+    return None if row is None else BoundaryPrint(row["price"], to_seconds(row["created_at"]), row["slot"])
+
+
+async def _store(connection: Connection, market_id: UUID, rate: FundingRate, now: int) -> bool:
+    """Insert the row, and with it the market's own columns and an event; whether the row is ours."""
+    boundary = to_timestamp(rate.boundary)
+    stored = await connection.fetchval(
+        query("insert_funding_rate"),
+        market_id,
+        boundary,
+        rate.funding_rate,
+        rate.premium_index,
+        rate.index_price,
+        None if rate.publish_time is None else to_timestamp(rate.publish_time * SECOND),
+        rate.slot,
+        rate.mark_price,
+        rate.premium_sum,
+        rate.samples_expected,
+        rate.samples_used,
+        rate.samples_unusable,
+        rate.coverage,
+        rate.funding_interval,
+        rate.method,
+        rate.parameter_version,
+        rate.status,
+        rate.reason,
+        rate.input_hash,
+    )
+    if stored is not None:
+        await connection.execute(query("set_market_funding"), market_id, rate.funding_rate, boundary)
+        await connection.execute(query("insert_system_events"), *event_arguments([funding_event(rate, now)]))
+    return stored is not None
+
+
+def funding_event(rate: FundingRate, now: int) -> Event:
+    """What system_events is told of a settlement."""
+    skipped = rate.status == SKIPPED
+    return Event(
+        type="funding.skipped" if skipped else "funding.computed",
+        severity=Severity.WARNING if skipped else Severity.INFO,
+        instant=now,
+        data={
+            "boundary": to_timestamp(rate.boundary).isoformat(),
+            "funding_rate": str(rate.funding_rate),
+            "coverage": str(rate.coverage),
+            "status": rate.status,
+            "reason": rate.reason,
+        },
+        market=rate.market,
+    )

@@ -1,0 +1,2 @@
+-- Partitions made ahead, rows beyond retention dropped.
+SELECT table_name, action, objects FROM public.upkeep()
