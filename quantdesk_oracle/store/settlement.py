@@ -14,7 +14,7 @@ from quantdesk_oracle.store.series import event_arguments
 
 
 async def settle(
-    database: Database, interval: Interval, *, dead_after: int, late_after: int
+    database: Database, market_id: UUID, interval: Interval, *, dead_after: int, late_after: int
 ) -> FundingRate | None:
     """Settle an interval from its stored samples; None where somebody else has, or its boundary is to come.
 
@@ -60,7 +60,7 @@ async def first_unsettled(database: Database, market_id: UUID) -> tuple[int | No
 
 
 async def _boundary_print(
-    connection: Connection, interval: Interval, dead_after: int
+    connection: Connection, market_id: UUID, boundary: int, dead_after: int
 ) -> BoundaryPrint | None:
     row: Any = await connection.fetchrow(
         query("boundary_print"),
