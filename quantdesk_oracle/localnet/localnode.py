@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from quantdesk_oracle.localnet.ledger import Ledger
 from quantdesk_oracle.localnet.node import Node
@@ -32,6 +32,16 @@ class Pushing(Protocol):
         """Commit what is due now."""
 
 
+class ServedAccount(TypedDict):
+    """One account; of a dump only its key is known."""
+
+    market: str | None
+    symbol: str | None
+    feed_id: str | None
+    pubkey: str
+    """Base58."""
+
+
 class LocalNode:
     """A local Solana node that serves Pyth accounts, inside the caller's event loop.
 
@@ -49,7 +59,8 @@ class LocalNode:
         self.node = Node(settings, clock, passage)
         self.simulation = Simulation(self.node)
         self._clock = clock
-        self._pushing: Pushing | None = self.simulation
+        self._accounts: Pushing = self.simulation
+        self._pushing: Pushing | None = None
         self._server = Server(self.node, Methods(self.node, self.simulation.pusher))
         self._clockwork: asyncio.Task[None] | None = None
 
@@ -62,6 +73,20 @@ class LocalNode:
     def ws_url(self) -> str:
         """The websocket; valid once started."""
         return f"ws://{self._host}:{self._server.ws_port}"
+
+    def served(self) -> list[ServedAccount]:
+        """The accounts that this node serves, as its ready line has them."""
+        if isinstance(self._accounts, Replay):
+            return [
+                ServedAccount(market=None, symbol=None, feed_id=None, pubkey=key)
+                for key in self._accounts.pubkeys
+            ]
+        return [
+            ServedAccount(
+                market=feed.market, symbol=feed.symbol, feed_id=feed.feed_id.hex(), pubkey=feed.address
+            )
+            for feed in self.settings.feeds
+        ]
 
     async def start(self) -> None:
         """Read the ledger or the dumps, listen, and let time run.
@@ -111,12 +136,13 @@ class LocalNode:
         if settings.ledger is not None:
             self.node.ledger = Ledger(settings.ledger)
         if settings.accounts is not None:
-            self._pushing = Replay(self.node, load_dumps(settings.accounts))
+            self._accounts = Replay(self.node, load_dumps(settings.accounts))
         elif settings.ledger is not None:
             self.simulation.resume(settings.ledger)
         if settings.accounts is None:
             # The first client to ask finds every account there, as on a chain.
             self.simulation.act()
+        self._pushing = self._accounts
 
     def _close_ledger(self) -> None:
         if self.node.ledger is not None:

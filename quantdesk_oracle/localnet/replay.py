@@ -57,10 +57,7 @@ def load_dumps(folder: Path) -> list[Scene]:
         )
     scenes = []
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        try:
-            scenes += [_scene(parse_dump(entry)) for entry in split_dumps(path.read_text("utf-8"))]
-        except (DataError, ValueError, OSError) as error:
-            _LOG.warning("dump.skipped file=%s reason=%s", path.name, error)
+        scenes += _read(path)
     if not scenes:
         raise DataError(f"{folder} holds no account dump (`solana account --output json`)")
     return scenes
@@ -76,6 +73,11 @@ class Replay:
             self._series.setdefault(scene.account.pubkey, _Series([])).scenes.append(scene)
         node.audience = self
         node.start_above(_highest_slot(scenes))
+
+    @property
+    def pubkeys(self) -> list[str]:
+        """The accounts that are served (base58)."""
+        return list(self._series)
 
     def next_instant(self) -> int:
         """The next slot's start, µs."""
@@ -107,6 +109,24 @@ class Replay:
         series.due = then
         scene = series.scenes[series.position]
         self._node.commit([Change(scene.account, _entry(scene))])
+
+
+def _read(path: Path) -> list[Scene]:
+    """The dumps of one file; one line in the log for all of its entries that are none."""
+    scenes: list[Scene] = []
+    problems: list[str] = []
+    try:
+        entries = split_dumps(path.read_text("utf-8"))
+    except (DataError, ValueError, OSError) as error:
+        entries, problems = [], [str(error)]
+    for entry in entries:
+        try:
+            scenes.append(_scene(parse_dump(entry)))
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        _LOG.warning("dump.skipped file=%s entries=%d reason=%s", path.name, len(problems), problems[0])
+    return scenes
 
 
 def _scene(account: AccountDump) -> Scene:

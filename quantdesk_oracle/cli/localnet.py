@@ -1,0 +1,154 @@
+"""``quantdesk-oracle localnet``: a local Solana node that serves Pyth accounts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quantdesk_oracle.errors import EX_FAILURE, OracleError
+
+if TYPE_CHECKING:
+    from quantdesk_oracle.localnet import LocalnetSettings, LocalNode
+
+_CLUSTERS = ("localnet", "mainnet-beta", "devnet", "testnet")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
+_SECONDS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def _cluster(text: str) -> str:
+    if text not in _CLUSTERS:
+        raise typer.BadParameter(f"{text!r} is no cluster; expected one of {', '.join(_CLUSTERS)}")
+    return text
+
+
+def _duration(text: str) -> float:
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no duration; expected such as 30s, 5m or 1h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def localnet(
+    rpc_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of JSON-RPC over HTTP; 0: any free one.")
+    ] = 8899,
+    ws_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the websocket; 0: any free one.")
+    ] = 8900,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. There is no authentication.")
+    ] = "127.0.0.1",
+    accounts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Serve the account dumps of this folder (`solana account --output json`) instead of a market."
+        ),
+    ] = None,
+    genesis: Annotated[
+        str, typer.Option(callback=_cluster, help=f"The cluster it says it is: {', '.join(_CLUSTERS)}.")
+    ] = "localnet",
+    ledger: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write every print to this file, a JSON line each; one that exists is gone on with."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same prices.")] = 0,
+    slot_ms: Annotated[int, typer.Option(min=10, max=60_000, help="Length of a slot in milliseconds.")] = 400,
+    push_every: Annotated[
+        float,
+        typer.Option(min=0.01, max=86_400, help="Seconds between pushes of a feed; at most one a second."),
+    ] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line on stdout when ready.")] = False,
+    run_for: Annotated[
+        str | None, typer.Option("--for", metavar="DURATION", help="End after so long, such as 30s or 5m.")
+    ] = None,
+) -> None:
+    """A local Solana node that serves Pyth price accounts, for a first run, tests and drills.
+
+    Its market is SIMULATED: BTC, ETH and SOL at the addresses of Pyth's real accounts, with prices that are made
+    up from --seed and pushed about once a second. JSON-RPC on one port, the websocket on another.
+
+    Try it: `curl 127.0.0.1:8899/health`; any Solana client reads prices from it.
+
+    Exit codes: 0 ended by --for, Ctrl-C or SIGTERM; 1 failure; 2 usage; 65 the dumps or the ledger are none;
+    69 a port is in use.
+    """
+    from quantdesk_oracle.localnet import LocalnetSettings
+
+    seconds = None if run_for is None else _duration(run_for)
+    logging.basicConfig(level=logging.INFO, format="localnet: %(message)s")
+    settings = LocalnetSettings(
+        host=host,
+        rpc_port=rpc_port,
+        ws_port=ws_port,
+        slot_ms=slot_ms,
+        push_every=push_every,
+        seed=seed,
+        ledger=ledger,
+        accounts=accounts,
+        genesis=genesis,
+    )
+    try:
+        asyncio.run(_serve(settings, seconds, as_json=as_json))
+    except (OracleError, OSError) as error:
+        typer.echo(f"quantdesk-oracle localnet: {error}", err=True)
+        raise typer.Exit(getattr(error, "exit_code", EX_FAILURE)) from error
+
+
+async def _serve(settings: LocalnetSettings, seconds: float | None, *, as_json: bool) -> None:
+    """Run a node until a signal, the end of its time, or its death."""
+    from quantdesk_oracle.clock import SystemClock
+    from quantdesk_oracle.localnet import LocalNode
+
+    asked_to_end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked_to_end.set)
+    node = LocalNode(settings, SystemClock())
+    await node.start()
+    try:
+        typer.echo(json.dumps(_ready(node)) if as_json else _ready_text(node))
+        ends = [asyncio.create_task(asked_to_end.wait()), asyncio.create_task(node.wait())]
+        done, pending = await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        for task in done:
+            task.result()
+    finally:
+        await node.stop()
+
+
+def _ready(node: LocalNode) -> dict[str, Any]:
+    settings = node.settings
+    return {
+        "rpc_url": node.rpc_url,
+        "ws_url": node.ws_url,
+        "genesis": settings.genesis,
+        "genesis_hash": settings.genesis_hash,
+        "simulated": settings.accounts is None,
+        "feeds": node.served(),
+        "ledger": None if settings.ledger is None else str(settings.ledger),
+    }
+
+
+def _ready_text(node: LocalNode) -> str:
+    ready = _ready(node)
+    what = "SIMULATED prices" if ready["simulated"] else f"account dumps of {node.settings.accounts}"
+    lines = [
+        f"A local Solana node with {what}; Ctrl-C ends it.",
+        f"  rpc        {ready['rpc_url']}",
+        f"  websocket  {ready['ws_url']}",
+        f"  genesis    {ready['genesis_hash']} ({ready['genesis']})",
+    ]
+    lines += [f"  {feed['symbol'] or 'account':<9}  {feed['pubkey']}" for feed in ready["feeds"]]
+    if ready["ledger"]:
+        lines.append(f"  ledger     {ready['ledger']}")
+    return "\n".join(lines)
