@@ -6,14 +6,13 @@ Ratios are compared by cross-multiplied integers, so that nothing is rounded.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from quantdesk_oracle.model import SECOND, PriceUpdate, Reason, Verdict
+from quantdesk_oracle.pyth import layouts
 
 MIN_EXPONENT = -12
 MAX_EXPONENT = 0
-FIRST_PRINT_EVER = 1_577_836_800
-"""2020-01-01T00:00:00Z: what a legacy account from before holds in its timestamp is none."""
 MAX_SLOT = 2**63 - 1
 """PostgreSQL's bigint; the chain reaches it in a hundred billion years."""
 _PPM = 1_000_000
@@ -31,11 +30,25 @@ class StorageLimits(NamedTuple):
     accept_partial: bool = False
 
 
+DEFAULT_LIMITS: Final = StorageLimits()
+_LIMITS_OF_SYMBOL: Final = {"Crypto.SOL/USD": StorageLimits(wide_ppm=5_000)}
+
+
+def default_limits(symbol: str | None) -> StorageLimits:
+    """The thresholds for a feed (``Crypto.SOL/USD``) where no configuration says otherwise."""
+    return DEFAULT_LIMITS if symbol is None else _LIMITS_OF_SYMBOL.get(symbol, DEFAULT_LIMITS)
+
+
 class Judgement(NamedTuple):
     """What storage decides about a print, and why it is not plainly accepted."""
 
     verdict: Verdict
     reason: Reason | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether a print with this verdict may be used at once: a quarantined one has to prove itself."""
+        return self.verdict in (Verdict.ACCEPTED, Verdict.WIDE)
 
 
 _ACCEPTED = Judgement(Verdict.ACCEPTED)
@@ -47,7 +60,8 @@ _REJECTED = {reason: Judgement(Verdict.REJECTED, reason) for reason in Reason}
 def judge(update: PriceUpdate, limits: StorageLimits, now: int | None) -> Judgement:
     """Decide whether ``update`` is stored, and with which verdict.
 
-    ``now`` is in µs; None leaves out the one step that asks the clock.
+    ``now`` is in µs; None leaves out the one step that asks the clock. Whether the account is the feed's own
+    (owner, feed id) is the caller's to know: a message does not say where it lay.
     """
     reason = _form(update, limits)
     if reason is not None:
@@ -78,7 +92,7 @@ def _form(update: PriceUpdate, limits: StorageLimits) -> Reason | None:
         return Reason.NOT_FULL
     if not update.trading:
         return Reason.NOT_TRADING
-    if update.publish_time < (FIRST_PRINT_EVER if update.legacy else 0):
+    if update.publish_time < (layouts.LEGACY_TIME_STARTS if update.legacy else 0):
         return Reason.BAD_TIMESTAMP
     if update.slot > MAX_SLOT:
         return Reason.BAD_SLOT

@@ -89,9 +89,7 @@ def funding_rate(premium: Decimal, parameters: FundingParameters) -> Decimal:
         return quantise(clamp(rate, -parameters.max_rate, parameters.max_rate))
 
 
-def total_funding(
-    long_size: Decimal, short_size: Decimal, boundary_price: Decimal, rate: Decimal
-) -> Decimal:
+def total_funding(long_size: Decimal, short_size: Decimal, boundary_price: Decimal, rate: Decimal) -> Decimal:
     """What longs pay beyond what shorts receive, in quote units: (long − short) · price · rate."""
     with localcontext(CONTEXT):
         return ((long_size - short_size) * boundary_price * rate).quantize(TOTAL_QUANTUM)

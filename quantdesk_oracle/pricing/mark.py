@@ -4,6 +4,8 @@
     C2 = median(best bid, best ask, last trade)         missing without book and trade
     C3 = I · (1 + F_last · T_until / T)                 the index, carried to the next funding
     mark = clamp(median(C1, C2, C3), I · (1 − b), I · (1 + b))
+
+I is the index, the price of the print in use; b the band, a fraction; T the funding interval.
 """
 
 from __future__ import annotations

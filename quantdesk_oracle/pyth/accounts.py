@@ -13,8 +13,6 @@ from quantdesk_oracle.pyth import layouts
 
 _STATUS_NAMES = ("unknown", "trading", "halted", "auction", "ignored")
 _TRADING = 1
-_MAPPING_PRODUCTS_OFFSET = 56
-_PRODUCT_ATTRIBUTES_OFFSET = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +53,8 @@ def decode_account(data: bytes) -> Account:
     Raises DecodeError where the bytes are of no kind that is known, or break their kind's rules.
     """
     if data[:8] == layouts.PRICE_UPDATE_V2:
-        return decode_price_update_v2(data)
-    account_type = _legacy_header(data)[0]
+        return _price_update_v2(data)
+    account_type, _ = _legacy_header(data)
     if account_type == layouts.LEGACY_PRICE:
         return decode_legacy_price(data)
     if account_type == layouts.LEGACY_PRODUCT:
@@ -70,8 +68,8 @@ def decode_price(data: bytes) -> PriceUpdate:
     Raises DecodeError, with reason ``not_a_price`` for Pyth's accounts of other kinds.
     """
     if data[:8] == layouts.PRICE_UPDATE_V2:
-        return decode_price_update_v2(data)
-    account_type = _legacy_header(data)[0]
+        return _price_update_v2(data)
+    account_type, _ = _legacy_header(data)
     if account_type != layouts.LEGACY_PRICE:
         raise DecodeError(Reason.NOT_A_PRICE, 8, account_type, "account type 3 (price)")
     return decode_legacy_price(data).update
@@ -79,28 +77,9 @@ def decode_price(data: bytes) -> PriceUpdate:
 
 def decode_price_update_v2(data: bytes) -> PriceUpdate:
     """Decode a PriceUpdateV2, *Full* (133 bytes used) or *Partial* (134: every later field moves by one)."""
-    try:
-        (disc, _, tag, feed_id, price, conf, exponent, publish, prev_publish, ema, ema_conf, slot) = (
-            layouts.FULL_UPDATE.unpack_from(data)
-        )
-    except layouts.struct.error:
-        raise _too_short(data, layouts.FULL_UPDATE.size) from None
-    if disc != layouts.PRICE_UPDATE_V2:
+    if data[:8] != layouts.PRICE_UPDATE_V2:
         raise _unknown(data)
-    signatures = None
-    if tag != layouts.FULL:
-        if tag != layouts.PARTIAL:
-            raise DecodeError(
-                Reason.BAD_VERIFICATION, layouts.VERIFICATION_OFFSET, tag, "0 (partial) or 1 (full)"
-            )
-        if len(data) < layouts.PARTIAL_UPDATE.size:
-            raise _too_short(data, layouts.PARTIAL_UPDATE.size)
-        (_, _, _, signatures, feed_id, price, conf, exponent, publish, prev_publish, ema, ema_conf, slot) = (
-            layouts.PARTIAL_UPDATE.unpack_from(data)
-        )
-    return PriceUpdate(
-        feed_id, price, conf, exponent, publish, prev_publish, ema, ema_conf, slot, signatures
-    )
+    return _price_update_v2(data)
 
 
 def decode_legacy_price(data: bytes) -> LegacyPrice:
@@ -110,12 +89,14 @@ def decode_legacy_price(data: bytes) -> LegacyPrice:
         raise _too_short(data, layouts.LEGACY_PRICE_HEAD.size)
     (
         price_type, exponent, components, _, _, _, ema, _, _, ema_conf, _, _, timestamp, _, _, _, _, _,
-        product, _, _, _, _, prev_timestamp, price, conf, status, _, slot,
+        product, _, _, _, _, prev_timestamp, price, conf, status, action, slot,
     ) = layouts.LEGACY_PRICE_HEAD.unpack_from(data)  # fmt: skip
     if price_type != layouts.LEGACY_SPOT_PRICE:
         raise DecodeError(Reason.BAD_TYPE, 16, price_type, "price type 1 (price)")
     if status >= len(_STATUS_NAMES):
         raise DecodeError(Reason.BAD_STATUS, 224, status, "a status of 0 to 4")
+    if action != layouts.LEGACY_NO_CORPORATE_ACTION:
+        raise DecodeError(Reason.BAD_STATUS, 228, action, "corporate action 0 (none)")
     update = PriceUpdate(
         feed_id=None,
         price=price,
@@ -124,8 +105,7 @@ def decode_legacy_price(data: bytes) -> LegacyPrice:
         publish_time=timestamp,
         prev_publish_time=prev_timestamp,
         ema_price=ema,
-        # The legacy format keeps it signed; a negative one is no confidence.
-        ema_confidence=max(ema_conf, 0),
+        ema_confidence=ema_conf,
         slot=slot,
         trading=status == _TRADING,
         legacy=True,
@@ -135,11 +115,11 @@ def decode_legacy_price(data: bytes) -> LegacyPrice:
 
 def decode_legacy_product(data: bytes) -> LegacyProduct:
     """Decode a legacy product account: repeated [length u8][key][length u8][value] up to its used size."""
-    _, used = _legacy_header(data, layouts.LEGACY_PRODUCT)
-    _check_used_size(used, _PRODUCT_ATTRIBUTES_OFFSET, data)
+    start = layouts.LEGACY_ATTRIBUTES_OFFSET
+    used = _used_size(data, layouts.LEGACY_PRODUCT, start)
     (price_account,) = layouts.LEGACY_PRODUCT_HEAD.unpack_from(data)
     attributes: dict[str, str] = {}
-    offset = _PRODUCT_ATTRIBUTES_OFFSET
+    offset = start
     while offset < used and data[offset]:
         key, offset = _text(data, offset, used)
         attributes[key], offset = _text(data, offset, used)
@@ -148,23 +128,39 @@ def decode_legacy_product(data: bytes) -> LegacyProduct:
 
 def decode_legacy_mapping(data: bytes) -> LegacyMapping:
     """Decode a legacy mapping account: its product keys and the key of the next page."""
-    _, used = _legacy_header(data, layouts.LEGACY_MAPPING)
-    _check_used_size(used, _MAPPING_PRODUCTS_OFFSET, data)
+    start = layouts.LEGACY_PRODUCTS_OFFSET
+    used = _used_size(data, layouts.LEGACY_MAPPING, start)
     count, next_mapping = layouts.LEGACY_MAPPING_HEAD.unpack_from(data)
-    end = _MAPPING_PRODUCTS_OFFSET + 32 * count
-    if end > len(data):
-        raise DecodeError(Reason.BAD_SIZE, 16, count, f"at most {(len(data) - 56) // 32} products")
-    products = tuple(data[at : at + 32] for at in range(_MAPPING_PRODUCTS_OFFSET, end, 32))
-    return LegacyMapping(next_mapping, products)
+    end = start + 32 * count
+    if end > used:
+        raise DecodeError(Reason.BAD_SIZE, 16, count, f"at most {(used - start) // 32} products")
+    return LegacyMapping(next_mapping, tuple(data[at : at + 32] for at in range(start, end, 32)))
+
+
+def _price_update_v2(data: bytes) -> PriceUpdate:
+    """Decode a PriceUpdateV2 whose discriminator has been seen."""
+    if len(data) < layouts.FULL_UPDATE.size:
+        raise _too_short(data, layouts.FULL_UPDATE.size)
+    tag = data[layouts.VERIFICATION_OFFSET]
+    if tag == layouts.FULL:
+        return PriceUpdate(*layouts.PRINT.unpack_from(data, layouts.FULL_PRINT_OFFSET))
+    if tag != layouts.PARTIAL:
+        raise DecodeError(
+            Reason.BAD_VERIFICATION, layouts.VERIFICATION_OFFSET, tag, "0 (partial) or 1 (full)"
+        )
+    if len(data) < layouts.PARTIAL_UPDATE.size:
+        raise _too_short(data, layouts.PARTIAL_UPDATE.size)
+    update = PriceUpdate(*layouts.PRINT.unpack_from(data, layouts.PARTIAL_PRINT_OFFSET))
+    return update._replace(signatures=data[layouts.SIGNATURES_OFFSET])
 
 
 def _legacy_header(data: bytes, want: int | None = None) -> tuple[int, int]:
     """Check magic, version and type; (account type, used size in bytes)."""
+    if data[:4] != layouts.LEGACY_MAGIC_BYTES:
+        raise _unknown(data)
     if len(data) < layouts.LEGACY_HEADER.size:
         raise _too_short(data, layouts.LEGACY_HEADER.size)
-    magic, version, account_type, used = layouts.LEGACY_HEADER.unpack_from(data)
-    if magic != layouts.LEGACY_MAGIC:
-        raise _unknown(data)
+    _, version, account_type, used = layouts.LEGACY_HEADER.unpack_from(data)
     if version != layouts.LEGACY_VERSION:
         raise DecodeError(Reason.BAD_VERSION, 4, version, "version 2")
     allowed = (layouts.LEGACY_MAPPING, layouts.LEGACY_PRODUCT, layouts.LEGACY_PRICE)
@@ -173,23 +169,28 @@ def _legacy_header(data: bytes, want: int | None = None) -> tuple[int, int]:
     return account_type, used
 
 
-def _check_used_size(used: int, least: int, data: bytes) -> None:
+def _used_size(data: bytes, account_type: int, least: int) -> int:
+    """The used size that the header of an account of ``account_type`` states, checked against its bytes."""
+    _, used = _legacy_header(data, account_type)
     if len(data) < least:
         raise _too_short(data, least)
     if not least <= used <= len(data):
         raise DecodeError(Reason.BAD_SIZE, 12, used, f"a used size of {least} to {len(data)}")
+    return used
 
 
 def _text(data: bytes, offset: int, end: int) -> tuple[str, int]:
     """One [length u8][bytes] string at ``offset``, and the offset after it."""
+    if offset >= end:
+        raise DecodeError(Reason.BAD_SIZE, offset, "the end of the used size", "the value of an attribute")
     start = offset + 1
-    stop = start + data[offset] if offset < end else end + 1
+    stop = start + data[offset]
     if stop > end:
-        raise DecodeError(Reason.BAD_SIZE, offset, stop - start, f"a string that ends by {end}")
+        raise DecodeError(Reason.BAD_SIZE, offset, data[offset], f"a string of at most {end - start} bytes")
     try:
         return data[start:stop].decode(), stop
     except UnicodeDecodeError:
-        raise DecodeError(Reason.BAD_TEXT, start, data[start:stop].hex(), "UTF-8 text") from None
+        raise DecodeError(Reason.BAD_TEXT, start, f"0x{data[start:stop].hex()}", "UTF-8 text") from None
 
 
 def _too_short(data: bytes, least: int) -> DecodeError:
@@ -197,6 +198,9 @@ def _too_short(data: bytes, least: int) -> DecodeError:
 
 
 def _unknown(data: bytes) -> DecodeError:
-    if data[:8] == layouts.TWAP_UPDATE:
-        return DecodeError(Reason.NOT_A_PRICE, 0, "TwapUpdate", "PriceUpdateV2, which holds a spot price")
-    return DecodeError(Reason.UNKNOWN_ACCOUNT, 0, f"0x{data[:8].hex()}", "a Pyth account's first bytes")
+    start = data[:8]
+    if len(start) < 8:
+        return _too_short(data, 8)
+    if start == layouts.TWAP_UPDATE:
+        return DecodeError(Reason.NOT_A_PRICE, 0, "a TwapUpdate", "a PriceUpdateV2, which holds a spot price")
+    return DecodeError(Reason.UNKNOWN_ACCOUNT, 0, f"0x{start.hex()}", "the first bytes of a Pyth account")

@@ -71,19 +71,30 @@ def generation_of_owner(owner: str) -> Generation:
     return Generation.FOREIGN
 
 
+def may_write(owner: str, *, legacy: bool) -> bool:
+    """Whether the program ``owner`` (base58) is Pyth's and writes price accounts of that format.
+
+    A legacy layout in a receiver's account, or the other way round, is nobody's price.
+    """
+    generation = generation_of_owner(owner)
+    return generation is Generation.LEGACY if legacy else generation in RECEIVERS
+
+
 def price_feed_address(feed_id: bytes, generation: Generation, shard: int = 0) -> str:
     """The account (base58) that the push program of ``generation`` keeps ``feed_id`` (32 bytes) in.
 
     Shard 0 holds the feeds that Pyth sponsors. Source: pyth-push-oracle,
     ``find_program_address([shard u16 LE, feed_id], push program)``.
     """
+    if len(feed_id) != 32:
+        raise ValueError(f"a feed id has 32 bytes, not {len(feed_id)}")
     program = Pubkey.from_string(PUSH_PROGRAMS[generation])
     address, _ = Pubkey.find_program_address([shard.to_bytes(2, "little"), feed_id], program)
     return str(address)
 
 
 def feed_id_of_legacy_mainnet(pubkey: str) -> bytes:
-    """The feed id of a legacy *mainnet* price account: its raw key."""
+    """The feed id (32 bytes) of a legacy *mainnet* price account (base58): its raw key."""
     return bytes(Pubkey.from_string(pubkey))
 
 

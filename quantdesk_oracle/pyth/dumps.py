@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
 from quantdesk_oracle.errors import DataError
 from quantdesk_oracle.pyth import addresses
 
-RENT_EPOCH_EXEMPT = 2**64 - 1
+_U64_MAX = 2**64 - 1
+RENT_EPOCH_EXEMPT = _U64_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,43 +38,63 @@ def split_dumps(text: str) -> list[object]:
 
 def parse_dump(entry: object) -> AccountDump:
     """One entry of a dump file. Raises DataError that names the key which is missing or wrong."""
+    pubkey = _pubkey(entry, "pubkey")
     account = _get(entry, "account", dict)
-    data = _get(account, "data", list)
-    if len(data) != 2 or not isinstance(data[0], str) or data[1] != "base64":
-        raise DataError(f'account.data is {str(data)[:60]}, expected [text, "base64"]')
-    try:
-        raw = base64.b64decode(data[0], validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise DataError(f"account.data is not base64: {error}") from None
     return AccountDump(
-        pubkey=_pubkey(entry, "pubkey"),
+        pubkey=pubkey,
         owner=_pubkey(account, "owner"),
-        data=raw,
-        lamports=_integer(account, "lamports", 0),
+        data=_data(account),
+        lamports=_lamports(account),
         executable=account.get("executable") is True,
-        rent_epoch=_integer(account, "rentEpoch", RENT_EPOCH_EXEMPT),
+        rent_epoch=_rent_epoch(account),
     )
 
 
 def _get(entry: object, key: str, kind: type) -> Any:
-    value = entry.get(key) if isinstance(entry, dict) else None
-    if not isinstance(value, kind):
-        raise DataError(f"no account dump: {key!r} is {str(value)[:60]}, expected a {kind.__name__}")
-    return value
+    if not isinstance(entry, dict):
+        raise DataError(f"no account dump: {_shown(entry)}, expected an object with {key!r}")
+    if key not in entry:
+        raise DataError(f"no account dump: it has no {key!r}")
+    if not isinstance(entry[key], kind):
+        raise DataError(f"no account dump: {key} is {_shown(entry[key])}, expected a {kind.__name__}")
+    return entry[key]
 
 
 def _pubkey(entry: object, key: str) -> str:
     value = _get(entry, key, str)
     if not addresses.is_pubkey(value):
-        raise DataError(f"{key} is {value[:60]!r}, expected 32 bytes in base58")
+        raise DataError(f"no account dump: {key} is {_shown(value)}, expected 32 bytes in base58")
     return str(value)
 
 
-def _integer(account: dict[str, Any], key: str, default: int) -> int:
-    value = account.get(key, default)
-    # Some tools write rentEpoch as a float, because 2**64 - 1 is none of JavaScript's integers.
-    if isinstance(value, float) and value >= RENT_EPOCH_EXEMPT:
-        return RENT_EPOCH_EXEMPT
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= RENT_EPOCH_EXEMPT:
-        raise DataError(f"account.{key} is {str(value)[:60]}, expected an integer of 64 bits")
+def _data(account: dict[str, Any]) -> bytes:
+    data = _get(account, "data", list)
+    if len(data) != 2 or not isinstance(data[0], str) or data[1] != "base64":
+        raise DataError(f'no account dump: data is {_shown(data)}, expected [text, "base64"]')
+    try:
+        return base64.b64decode(data[0], validate=True)
+    except ValueError as error:
+        raise DataError(f"no account dump: data is not base64: {error}") from None
+
+
+def _lamports(account: dict[str, Any]) -> int:
+    value = account.get("lamports", 0)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _U64_MAX:
+        raise DataError(f"no account dump: lamports is {_shown(value)}, expected an integer of 64 bits")
     return value
+
+
+def _rent_epoch(account: dict[str, Any]) -> int:
+    """The rent epoch, which nobody needs any more: what is none counts as exempt.
+
+    Many tools cannot write 2**64 - 1: it comes as a float, as 18446744073709552000, or not at all.
+    """
+    value = account.get("rentEpoch")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _U64_MAX:
+        return RENT_EPOCH_EXEMPT
+    return value
+
+
+def _shown(value: object) -> str:
+    """``value`` for a message: shortened, however deep or long it is."""
+    return reprlib.repr(value)

@@ -21,11 +21,17 @@ FULL: Final = 1
 # prev_publish_time, ema_price, ema_conf, posted_slot
 FULL_UPDATE: Final = struct.Struct("<8s32sB32sqQiqqqQQ")
 PARTIAL_UPDATE: Final = struct.Struct("<8s32sBB32sqQiqqqQQ")
+# The print alone, which a *Partial* update has one byte further on: feed_id to posted_slot, as in PriceUpdate.
+PRINT: Final = struct.Struct("<32sqQiqqqQQ")
+FULL_PRINT_OFFSET: Final = 41
+PARTIAL_PRINT_OFFSET: Final = 42
+SIGNATURES_OFFSET: Final = 41
 PRICE_UPDATE_V2_SPACE: Final = 134
 """Bytes that the receiver allocates; a *Full* update leaves the last one as it was."""
 
 # ── Legacy accounts ──────────────────────────────────────────────────────────────────────────────
 LEGACY_MAGIC: Final = 0xA1B2C3D4
+LEGACY_MAGIC_BYTES: Final = LEGACY_MAGIC.to_bytes(4, "little")
 LEGACY_VERSION: Final = 2
 LEGACY_MAPPING: Final = 1
 LEGACY_PRODUCT: Final = 2
@@ -40,6 +46,12 @@ LEGACY_MAPPING_HEAD: Final = struct.Struct("<16xI4x32s")
 LEGACY_PRODUCT_HEAD: Final = struct.Struct("<16x32s")
 LEGACY_SPOT_PRICE: Final = 1
 """The price type of a price; the format knows no other but 0, unknown."""
+LEGACY_NO_CORPORATE_ACTION: Final = 0
+"""The one corporate action that the format knows."""
+LEGACY_TIME_STARTS: Final = 1_577_836_800
+"""2020-01-01T00:00:00Z, in Unix seconds: what a price account from before holds at its timestamp is none."""
+LEGACY_PRODUCTS_OFFSET: Final = 56
+LEGACY_ATTRIBUTES_OFFSET: Final = 48
 
 # ── Price message (inside instructions and accumulator updates) ──────────────────────────────────
 # type, feed_id, price, conf, exponent, publish_time, prev_publish_time, ema_price, ema_conf
@@ -52,7 +64,7 @@ POST_UPDATE: Final = bytes.fromhex("855fcfaf0b4f762c")
 POST_UPDATE_ATOMIC: Final = bytes.fromhex("31ac54c0afb434ea")
 PROOF_NODE_SIZE: Final = 20
 
-assert FULL_UPDATE.size == 133
-assert PARTIAL_UPDATE.size == 134
+assert FULL_UPDATE.size == FULL_PRINT_OFFSET + PRINT.size == 133
+assert PARTIAL_UPDATE.size == PARTIAL_PRINT_OFFSET + PRINT.size == 134
 assert LEGACY_PRICE_HEAD.size == 240
 assert PRICE_MESSAGE.size == 85
