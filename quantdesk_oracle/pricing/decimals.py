@@ -18,7 +18,7 @@ CONTEXT: Final = Context(
     rounding=ROUND_HALF_EVEN,
     traps=[InvalidOperation, DivisionByZero, Overflow, FloatOperation],
 )
-"""Used through ``localcontext(CONTEXT)``; a float anywhere raises instead of rounding in silence."""
+"""Used through ``localcontext(CONTEXT)``; a float that would become a Decimal, or meet one, raises."""
 
 QUANTUM: Final = Decimal("1e-12")
 """The last digit of stored prices, NUMERIC(38,12), and of rates and premiums, NUMERIC(24,12)."""
@@ -34,7 +34,7 @@ def quantise(value: Decimal) -> Decimal:
 
 def scaled(raw: int, exponent: int) -> Decimal:
     """A raw integer of a print as the price it stands for: raw · 10**exponent, exactly."""
-    return Decimal(raw).scaleb(exponent, context=CONTEXT)
+    return CONTEXT.create_decimal(raw).scaleb(exponent, context=CONTEXT)
 
 
 def clamp(value: Decimal, low: Decimal, high: Decimal) -> Decimal:

@@ -68,7 +68,7 @@ def next_boundary(instant: int, interval: int) -> int:
 
 def average_premium(samples: Sequence[PremiumSample], interval: int) -> Average:
     """Add up the samples of one interval of ``interval`` seconds; those that came late are passed over."""
-    counted = [sample for sample in samples if sample.status != LATE_SAMPLE]
+    counted = _in_time(samples)
     premiums = [sample.premium for sample in counted if sample.premium is not None]
     expected, used = interval // SAMPLE_SECONDS, len(premiums)
     unusable = len(counted) - used
@@ -96,15 +96,20 @@ def total_funding(long_size: Decimal, short_size: Decimal, boundary_price: Decim
 
 
 def input_hash(samples: Sequence[PremiumSample]) -> str:
-    """SHA-256 (hex) over the samples in the order of their instants.
+    """SHA-256 (hex) over the samples that counted, in the order of their instants.
 
-    One line a sample: ``instant µs|premium with 12 decimals or null|status``, each ended by a newline.
+    One line a sample: ``instant µs|premium with 12 decimals or null|status``, each ended by a newline. Samples
+    that came late are left out: an audit reads them too, and the settlement had not seen them.
     """
     digest = hashlib.sha256()
-    for sample in sorted(samples, key=lambda each: each.instant):
+    for sample in sorted(_in_time(samples), key=lambda each: each.instant):
         premium = "null" if sample.premium is None else f"{quantise(sample.premium):f}"
         digest.update(f"{sample.instant}|{premium}|{sample.status}\n".encode())
     return digest.hexdigest()
+
+
+def _in_time(samples: Sequence[PremiumSample]) -> list[PremiumSample]:
+    return [sample for sample in samples if sample.status != LATE_SAMPLE]
 
 
 def is_interval(seconds: int) -> bool:
