@@ -1,0 +1,169 @@
+"""Funding: every interval settled once, in order, a few seconds after its boundary or when the daemon is back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from quantdesk_oracle.errors import DatabaseError
+from quantdesk_oracle.model import SECOND, FundingRate
+from quantdesk_oracle.pricing.funding import SKIPPED, boundary_at_or_before
+from quantdesk_oracle.pricing.settlement import Interval
+from quantdesk_oracle.retry import until_it_works
+from quantdesk_oracle.store.markets import (
+    ParameterVersion,
+    read_markets,
+    read_parameters,
+    record_parameters,
+    wished_parameters,
+)
+from quantdesk_oracle.store.settlement import first_unsettled, settle
+from quantdesk_oracle.workers.state import in_force_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from quantdesk_oracle.clock import Clock
+    from quantdesk_oracle.ops.metrics import Metrics
+    from quantdesk_oracle.store.database import Database
+    from quantdesk_oracle.store.markets import MarketRow
+    from quantdesk_oracle.workers.samples import SampleWorker
+    from quantdesk_oracle.workers.state import Markets, MarketState
+
+log = structlog.get_logger("workers.funding")
+CHECK_SECONDS = 1.0
+
+
+class FundingWorker:
+    """Settles all markets' intervals, those of a downtime first."""
+
+    def __init__(
+        self,
+        markets: Markets,
+        samples: SampleWorker,
+        database: Database,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        settle_delay: int,
+        late_after: int,
+        may_write: Callable[[], bool],
+    ) -> None:
+        self._markets = markets
+        self._samples = samples
+        self._database = database
+        self._clock = clock
+        self._metrics = metrics
+        self._settle_delay = settle_delay
+        self._late_after = late_after
+        self._may_write = may_write
+        self._settled: dict[str, int] = {}
+        self._failing = False
+        self.inserted = 0
+
+    async def run(self) -> None:
+        """Settle whatever is due, until cancelled."""
+        while True:
+            if self._may_write():
+                async for attempt in until_it_works(
+                    self._clock, DatabaseError, on_failure=self._failed, longest=5.0
+                ):
+                    with attempt:
+                        await self.settle_due()
+                self._failing = False
+            await self._clock.sleep(CHECK_SECONDS)
+
+    async def settle_due(self) -> None:
+        """Settle every interval whose boundary has passed, with the delay on top. Raises DatabaseError."""
+        due = self._clock.now() - self._settle_delay
+        for state in self._markets:
+            start = await self._from(state)
+            if start is None:
+                continue
+            for boundary in state.boundaries_after(start, due):
+                await self._samples.drained(boundary)
+                await self._settle(state, boundary)
+                self._settled[state.symbol] = boundary
+                await self._reread(state)
+
+    async def _from(self, state: MarketState) -> int | None:
+        """After which instant the market's next unsettled boundary lies; None before its first sample."""
+        if state.symbol in self._settled:
+            return self._settled[state.symbol]
+        boundary, sample = await first_unsettled(self._database, state.id)
+        if boundary is not None:
+            self._settled[state.symbol] = boundary
+            return boundary
+        return sample
+
+    async def _settle(self, state: MarketState, boundary: int) -> None:
+        # Parameters of the interval, which ends at the boundary: those in force just before it.
+        parameters = state.parameters_at(boundary - 1)
+        interval = Interval(state.symbol, boundary, parameters)
+        rate = await settle(
+            self._database,
+            state.id,
+            interval,
+            dead_after=state.market.use.stale,
+            late_after=self._late_after,
+        )
+        if rate is not None:
+            self.inserted += 1
+            self._say(rate)
+
+    def _say(self, rate: FundingRate) -> None:
+        metrics = self._metrics.market(rate.market)
+        if rate.status == SKIPPED:
+            metrics.funding_skipped.inc()
+        self._metrics.table("funding_rates").written.inc()
+        log.info(
+            "funding.settled",
+            market=rate.market,
+            boundary=rate.boundary // SECOND,
+            rate=str(rate.funding_rate),
+            status=rate.status,
+            reason=rate.reason,
+        )
+
+    async def _reread(self, state: MarketState) -> None:
+        """Take over the newest rate, and the operator's wishes for the intervals to come."""
+        rows = await read_markets(self._database, [state.symbol])
+        row = rows.get(state.symbol)
+        if row is None:
+            return
+        state.refresh(row)
+        metrics = self._metrics.market(state.symbol)
+        metrics.funding_rate.set(float(row.funding_rate))
+        if row.last_funding is not None:
+            metrics.funding_last_boundary.set(row.last_funding / SECOND)
+        state.versions = await current_parameters(self._database, row, self._clock.now())
+
+    def _failed(self, error: BaseException, wait: float) -> None:
+        if not self._failing:
+            log.warning("funding.failed", cause=str(error), retry_in=round(wait, 2))
+        self._failing = True
+
+
+async def current_parameters(database: Database, row: MarketRow, now: int) -> list[ParameterVersion]:
+    """The market's parameter versions; a new one is recorded where the operator's columns ask for other values.
+
+    The first version holds from the start of the running interval, a later one from the next boundary of both.
+    """
+    wished = wished_parameters(row)
+    async with database.transaction("cannot read the funding parameters") as connection:
+        versions = await read_parameters(connection, row.id)
+        newest = versions[-1].parameters if versions else None
+        if newest is not None and replace(wished, version=newest.version) == newest:
+            return versions
+        if newest is None:
+            start = boundary_at_or_before(now, wished.interval)
+        else:
+            wished = replace(wished, version=newest.version + 1)
+            start = max(in_force_from(now, newest.interval, wished.interval), versions[-1].in_force_from)
+        await record_parameters(connection, row.id, wished, start)
+        log.info(
+            "parameters.recorded", market=row.symbol, version=wished.version, in_force_from=start // SECOND
+        )
+        return await read_parameters(connection, row.id)

@@ -1,0 +1,223 @@
+"""From a delivery of account bytes to a row and to the print in use. No waiting, no I/O: all in one call."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+
+from quantdesk_oracle.errors import DecodeError
+from quantdesk_oracle.model import (
+    SECOND,
+    Generation,
+    Observation,
+    PriceUpdate,
+    Reason,
+    Severity,
+    Source,
+    StoredPrint,
+    Verdict,
+)
+from quantdesk_oracle.pricing.acceptance import judge
+from quantdesk_oracle.pyth.accounts import decode_price
+from quantdesk_oracle.pyth.addresses import (
+    LEGACY_PROGRAMS,
+    feed_id_of_legacy_mainnet,
+    generation_of_owner,
+)
+
+if TYPE_CHECKING:
+    from quantdesk_oracle.config import Feed
+    from quantdesk_oracle.ops.metrics import Metrics
+    from quantdesk_oracle.pricing.use import FeedUse
+    from quantdesk_oracle.store.writer import BatchWriter
+    from quantdesk_oracle.workers.journal import Journal
+    from quantdesk_oracle.workers.state import Markets, MarketState
+
+log = structlog.get_logger("workers.ingest")
+REMEMBERED_PRINTS = 4_096
+"""Identities that a market remembers; an older one that comes again is caught by the table's key."""
+_USABLE = (Verdict.ACCEPTED, Verdict.WIDE)
+
+
+class Ingest:
+    """The sink of all sources: every delivery is a row, a duplicate, or a counted rejection."""
+
+    def __init__(
+        self, markets: Markets, writer: BatchWriter[StoredPrint], journal: Journal, metrics: Metrics
+    ) -> None:
+        self._markets = markets
+        self.updates = 0
+        """Distinct valid prints received."""
+        self.duplicates = 0
+        """Deliveries of a print that had been received before."""
+        self.rejected: Counter[Reason] = Counter()
+        self._intakes: dict[str, list[_FeedIntake]] = {}
+        for state in markets:
+            seen: OrderedDict[tuple[int, int], None] = OrderedDict()
+            for feed, use in zip(state.market.feeds, state.index.feeds, strict=True):
+                intake = _FeedIntake(self, state, feed, use, seen, writer, journal, metrics)
+                self._intakes.setdefault(feed.pubkey, []).append(intake)
+        self._metrics = metrics
+
+    @property
+    def pubkeys(self) -> Sequence[str]:
+        """The accounts to watch."""
+        return tuple(self._intakes)
+
+    @property
+    def feeds(self) -> Mapping[str, str | None]:
+        """Why each feed's newest delivery was rejected, by the feed's name; None where it was not."""
+        return {intake.name: intake.refused for intakes in self._intakes.values() for intake in intakes}
+
+    def observe(self, observation: Observation) -> None:
+        """Take one delivery."""
+        for intake in self._intakes.get(observation.pubkey, ()):
+            intake.take(observation, self._markets.highest_slot)
+
+    def saw_slot(self, slot: int) -> None:
+        """Take note of how far the chain is."""
+        self._markets.highest_slot = max(self._markets.highest_slot, slot)
+
+
+class _FeedIntake:
+    """One feed's way from bytes to a row."""
+
+    def __init__(
+        self,
+        ingest: Ingest,
+        state: MarketState,
+        feed: Feed,
+        use: FeedUse,
+        seen: OrderedDict[tuple[int, int], None],
+        writer: BatchWriter[StoredPrint],
+        journal: Journal,
+        metrics: Metrics,
+    ) -> None:
+        self._ingest = ingest
+        self._market = state.symbol
+        self._limits = state.market.storage
+        self._feed = feed
+        self._use = use
+        self._seen = seen
+        self._writer = writer
+        self._journal = journal
+        self._metrics = metrics.feed(feed.name)
+        self._lag = metrics.ingest_lag
+        self._last: tuple[str, bytes | None] | None = None
+        self._last_print: PriceUpdate | None = None
+        self.name = feed.name
+        self.refused: str | None = None
+
+    def take(self, observation: Observation, highest_slot: int) -> None:
+        """Decode, judge, store and put to use."""
+        delivered = (observation.owner, observation.data)
+        if delivered == self._last:
+            self._again(observation, highest_slot)
+            return
+        try:
+            update = self._decode(observation)
+        except DecodeError as error:
+            self._reject(error.reason, str(error), observation)
+            self._last, self._last_print = delivered, None
+            return
+        if update.identity in self._seen:
+            self._last, self._last_print = delivered, update
+            self._again(observation, highest_slot)
+            return
+        judgement = judge(update, self._limits, observation.received)
+        if judgement.verdict is Verdict.REJECTED:
+            assert judgement.reason is not None
+            self._reject(
+                judgement.reason, f"slot {update.slot}, published {update.publish_time}", observation
+            )
+            # A print of the future may become one of the present: it must not be taken for known.
+            self._last = None if judgement.reason is Reason.FUTURE else delivered
+            self._last_print = None
+            return
+        self._last, self._last_print = delivered, update
+        self._store(update, judgement.verdict, observation, highest_slot)
+
+    def _decode(self, observation: Observation) -> PriceUpdate:
+        """The print, once its account is what the feed says. Raises DecodeError."""
+        if observation.data is None:
+            raise DecodeError(Reason.ACCOUNT_MISSING, 0, "no account", "an account at this address")
+        generation = generation_of_owner(observation.owner)
+        expected = self._feed.generation
+        if generation is Generation.FOREIGN or (expected is not None and generation is not expected):
+            wanted = f"the owner of {expected or 'one of the'} Pyth accounts"
+            raise DecodeError(Reason.WRONG_OWNER, 0, observation.owner, wanted)
+        update = decode_price(observation.data)
+        if update.legacy is not (generation is Generation.LEGACY):
+            raise DecodeError(Reason.WRONG_OWNER, 0, observation.owner, "the owner of such an account")
+        self._check_feed_id(update, observation)
+        return update
+
+    def _check_feed_id(self, update: PriceUpdate, observation: Observation) -> None:
+        expected, found = self._feed.feed_id, update.feed_id
+        if found is None and LEGACY_PROGRAMS.get(observation.owner) == "mainnet-beta":
+            found = feed_id_of_legacy_mainnet(observation.pubkey)
+        if expected is not None and found is not None and found != expected:
+            raise DecodeError(Reason.WRONG_FEED, 41, found.hex(), f"feed {expected.hex()}")
+
+    def _store(
+        self, update: PriceUpdate, verdict: Verdict, observation: Observation, highest_slot: int
+    ) -> None:
+        self.refused = None
+        self._remember(update)
+        self._ingest.updates += 1
+        received = observation.received
+        self._writer.put(StoredPrint(self._market, update, verdict, observation.source, received))
+        if verdict in _USABLE:
+            self._use.accept(update, received, highest_slot)
+        elif verdict is Verdict.QUARANTINED:
+            self._journal.record(
+                "print.quarantined",
+                Severity.WARNING,
+                market=self._market,
+                reason=Reason.QUARANTINED.value,
+                feed=self.name,
+            )
+        self._measure(update, observation)
+
+    def _again(self, observation: Observation, highest_slot: int) -> None:
+        """The same state once more: from a poll, it confirms the print that is known."""
+        if self._last_print is None:
+            return
+        self._ingest.duplicates += 1
+        if observation.source is Source.POLL:
+            self._use.confirm(self._last_print, observation.received, highest_slot)
+
+    def _remember(self, update: PriceUpdate) -> None:
+        self._seen[update.identity] = None
+        if len(self._seen) > REMEMBERED_PRINTS:
+            self._seen.popitem(last=False)
+
+    def _reject(self, reason: Reason, detail: str, observation: Observation) -> None:
+        self._ingest.rejected[reason] += 1
+        self._metrics.rejected[reason].inc()
+        if self.refused != reason.value:
+            log.warning("print.rejected", feed=self.name, reason=reason.value, detail=detail)
+        self.refused = reason.value
+        self._journal.record(
+            "print.rejected",
+            Severity.WARNING,
+            market=self._market,
+            reason=reason.value,
+            feed=self.name,
+            account=observation.pubkey,
+            detail=detail,
+        )
+
+    def _measure(self, update: PriceUpdate, observation: Observation) -> None:
+        metrics = self._metrics
+        metrics.updates[observation.source].inc()
+        metrics.publish_timestamp.set(update.publish_time)
+        metrics.received_timestamp.set(observation.received / SECOND)
+        metrics.slot.set(update.slot)
+        metrics.price.set(update.price * 10.0**update.exponent)
+        metrics.confidence_ratio.set(update.confidence / update.price)
+        lag = observation.received / SECOND - update.publish_time
+        self._lag[observation.source].observe(max(lag, 0.0))

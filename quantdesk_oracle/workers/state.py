@@ -1,0 +1,77 @@
+"""What the workers share of each market: its settings, its index, its parameters and its newest funding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from uuid import UUID
+
+from quantdesk_oracle.config import Market
+from quantdesk_oracle.model import SECOND, Freshness
+from quantdesk_oracle.pricing.funding import FundingParameters, next_boundary
+from quantdesk_oracle.pricing.use import IndexUse
+from quantdesk_oracle.store.markets import MarketRow, ParameterVersion
+
+
+class MarketState:
+    """One market while the daemon runs."""
+
+    def __init__(self, market: Market, row: MarketRow, versions: Sequence[ParameterVersion]) -> None:
+        self.market = market
+        self.symbol = market.symbol
+        self.id: UUID = row.id
+        self.index = IndexUse(len(market.feeds), market.use)
+        self.versions = list(versions)
+        self.funding_rate: Decimal = row.funding_rate
+        """F_last: the newest settled rate."""
+        self.last_funding = row.last_funding
+        """Its boundary, µs."""
+        self.mark_price: Decimal | None = None
+        self.freshness = Freshness.UNPROVEN
+
+    def refresh(self, row: MarketRow) -> None:
+        """Take over what the table says of the newest funding."""
+        self.funding_rate = row.funding_rate
+        self.last_funding = row.last_funding
+
+    def parameters_at(self, instant: int) -> FundingParameters:
+        """The version in force at ``instant`` (µs)."""
+        for version in reversed(self.versions):
+            if version.in_force_from <= instant:
+                return version.parameters
+        return self.versions[0].parameters
+
+    def next_boundary(self, instant: int) -> int:
+        """The first funding boundary after ``instant``, µs."""
+        return next_boundary(instant, self.parameters_at(instant).interval)
+
+    def boundaries_after(self, instant: int, until: int) -> Iterator[int]:
+        """The boundaries after ``instant`` up to and with ``until``, in order, µs."""
+        boundary = self.next_boundary(instant)
+        while boundary <= until:
+            yield boundary
+            boundary = self.next_boundary(boundary)
+
+
+class Markets:
+    """All markets of the daemon, and the highest slot that any node has told of."""
+
+    def __init__(self, states: Iterable[MarketState]) -> None:
+        self.by_symbol = {state.symbol: state for state in states}
+        self.highest_slot = 0
+
+    def __iter__(self) -> Iterator[MarketState]:
+        return iter(self.by_symbol.values())
+
+    @property
+    def ids(self) -> dict[str, UUID]:
+        """Symbol to key in the database."""
+        return {state.symbol: state.id for state in self}
+
+
+def in_force_from(now: int, old_interval: int, new_interval: int) -> int:
+    """When new parameters begin (µs): the next instant that is a boundary of the old interval and the new one."""
+    boundary = next_boundary(now, old_interval)
+    while boundary % (new_interval * SECOND):
+        boundary += old_interval * SECOND
+    return boundary
