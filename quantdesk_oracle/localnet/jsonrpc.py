@@ -26,7 +26,7 @@ UNSUPPORTED_VERSION: Final = -32015
 MIN_CONTEXT_SLOT: Final = -32016
 
 _COMMITMENTS: Final = ("processed", "confirmed", "finalized")
-_ACCOUNT_ENCODINGS: Final = ("base64", "base58", "binary", "jsonParsed")
+_ACCOUNT_ENCODINGS: Final = ("binary", "base58", "base64", "jsonParsed")
 _U64: Final = 1 << 64
 
 
@@ -52,7 +52,9 @@ def answer(body: bytes | str, call: Callable[[str, Parameters], wire.Json]) -> b
         request = json.loads(body)
     except (ValueError, RecursionError):
         return wire.dumps(_error(RpcError(PARSE_ERROR, "Parse error"), None))
-    if not isinstance(request, list):
+    if not isinstance(request, list | dict):
+        return wire.dumps(_error(RpcError(PARSE_ERROR, "Parse error"), None))
+    if isinstance(request, dict):
         single = _answer_one(request, call)
         return None if single is None else wire.dumps(single)
     if not request:
@@ -67,7 +69,7 @@ def _answer_one(request: Any, call: Callable[[str, Parameters], wire.Json]) -> w
     request_id = request.get("id")
     try:
         if request.get("jsonrpc") != "2.0":
-            raise RpcError(INVALID_REQUEST, "Invalid request")
+            raise RpcError(INVALID_REQUEST, "Unsupported JSON-RPC protocol version")
         result = call(request["method"], Parameters(request.get("params")))
     except RpcError as error:
         return _error(error, request_id) if "id" in request else None
@@ -93,7 +95,7 @@ class Parameters:
         if params is None:
             params = []
         if not isinstance(params, list):
-            raise invalid("Invalid params: expected an array of parameters.")
+            raise invalid("`params` should be an array")
         self._params = params
 
     def at_least(self, count: int) -> None:
@@ -180,10 +182,12 @@ class Config:
         value = self._fields.get(key)
         if value is None:
             return default
+        if not isinstance(value, str):
+            raise invalid(f"Invalid params: invalid type: {_kind(value)}, expected a string.")
         if value not in known:
             names = ", ".join(f"`{name}`" for name in known)
             raise invalid(f"Invalid params: unknown variant `{value}`, expected one of {names}.")
-        return str(value)
+        return value
 
 
 def parse_pubkey(text: str, sentence: str) -> str:
@@ -209,12 +213,16 @@ def _whole(value: Any) -> int:
 
 
 def _kind(value: Any) -> str:
-    names = {
-        bool: "boolean",
-        int: "integer",
-        float: "floating point",
-        str: "string",
-        list: "sequence",
-        dict: "map",
-    }
-    return names.get(type(value), "null")
+    """How a node names a value that it did not expect."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return f"boolean `{str(value).lower()}`"
+        case int():
+            return f"integer `{value}`"
+        case float():
+            return f"floating point `{value}`"
+        case str():
+            return f'string "{value}"'
+    return "map" if isinstance(value, dict) else "sequence"

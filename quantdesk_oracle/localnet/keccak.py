@@ -46,8 +46,13 @@ _MOVES: Final = _moves()
 
 def keccak256(data: bytes) -> bytes:
     """The 32-byte digest of ``data``."""
+    return _sponge(data, 0x01)
+
+
+def _sponge(data: bytes, suffix: int) -> bytes:
+    """Absorb ``data`` and its padding, which begins with ``suffix``: 0x01 for Keccak, 0x06 for SHA-3."""
     padding = bytearray(_RATE - len(data) % _RATE)
-    padding[0] = 0x01
+    padding[0] = suffix
     padding[-1] |= 0x80
     padded = data + padding
     lanes = [0] * 25

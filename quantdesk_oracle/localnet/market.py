@@ -66,11 +66,12 @@ def next_ema(last: PriceUpdate | None, price: int, confidence: int, publish_time
     the account; here it stands at its steady state, the inverse of the average confidence, so that the average
     follows from the last print alone.
     """
-    slots = (publish_time - last.publish_time) * 5 // 2 if last else 0
-    if last is None or not 0 <= slots <= _EMA_LONGEST_GAP:
+    seconds = publish_time - last.publish_time if last else 0
+    if last is None or not 0 <= seconds * 5 <= _EMA_LONGEST_GAP * 2:
         return price, confidence
-    weight = slots * _EMA_DECAY * last.ema_confidence
-    whole = max(10**9 * confidence, weight, 1)
+    # Five slots are two seconds.
+    weight = seconds * 5 * _EMA_DECAY * last.ema_confidence
+    whole = max(2 * 10**9 * confidence, weight, 1)
     return (
         last.ema_price + (price - last.ema_price) * weight // whole,
         last.ema_confidence + (confidence - last.ema_confidence) * weight // whole,

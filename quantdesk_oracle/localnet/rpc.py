@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from quantdesk_oracle.localnet.node import Node
     from quantdesk_oracle.localnet.transactions import Pusher
 
-FEATURE_SET: Final = 3_640_012_085
+FEATURE_SET: Final = 3_345_198_602
 """Of the release that API_VERSION names."""
 MOST_ACCOUNTS: Final = 100
 MOST_SIGNATURES: Final = 1_000

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 Json = Any
 """Whatever json.dumps takes: the wire has no narrower type."""
 
-API_VERSION: Final = "3.0.0"
+API_VERSION: Final = "4.1.2"
+"""The release of the node whose answers these are."""
 LONGEST_BASE58: Final = 128
 """Bytes; a node refuses to write longer data in base58."""
 _ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
