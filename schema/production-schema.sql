@@ -8,5 +8,8 @@
 -- refused here: that is what migration-to-production.sql is for.
 \set ON_ERROR_STOP on
 BEGIN;
+\ir parts/00-guard.sql
 \ir parts/all.sql
+\ir parts/90-seed.sql
+\ir parts/99-version.sql
 COMMIT;

@@ -14,7 +14,7 @@ import asyncpg
 from quantdesk_oracle.errors import SchemaError
 from quantdesk_oracle.store.sql import PRODUCTION, SqlPart, parts_of
 
-NEEDED_VERSION = 1
+NEEDED_VERSION = 2
 """The version of the schema that this program is written for: the one that its own SQL files make."""
 
 Connection = Any

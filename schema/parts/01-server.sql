@@ -99,3 +99,13 @@ BEGIN
                        timescale_schema, 'public.' || table_name, 'created_at', width);
     END IF;
 END $$;
+
+-- Triggers of a time series see all rows of a statement at once: as `inserted` (new) or `removed` (old, for UPDATE and
+-- DELETE). TimescaleDB before 2.18 has no transition tables; row by row the same function is then given one row.
+CREATE OR REPLACE PROCEDURE pg_temp.create_series_trigger(table_name text, trigger_name text, event text, function_name text)
+LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER %s ON public.%I REFERENCING %s FOR EACH STATEMENT EXECUTE FUNCTION public.%I()',
+                   trigger_name, event, table_name,
+                   CASE event WHEN 'INSERT' THEN 'NEW TABLE AS inserted' ELSE 'OLD TABLE AS removed' END, function_name);
+END $$;

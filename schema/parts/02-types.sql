@@ -1,5 +1,5 @@
 -- The words that columns may hold.
-CALL pg_temp.create_enum('kyc_status', ARRAY['none', 'pending', 'verified', 'rejected']);
+CALL pg_temp.create_enum('kyc_status', ARRAY['pending', 'verified', 'rejected', 'suspended']);
 CALL pg_temp.create_enum('risk_level', ARRAY['low', 'medium', 'high', 'critical']);
 CALL pg_temp.create_enum('position_side', ARRAY['long', 'short']);
 CALL pg_temp.create_enum('trade_side', ARRAY['buy', 'sell']);

@@ -51,6 +51,12 @@ INSERT INTO public.time_series (table_name, chunk_interval, chunks_ahead, retent
     ('system_events',   '7 days',   2, '30 days', NULL,     true)
 ON CONFLICT (table_name) DO NOTHING;
 
+CREATE OR REPLACE FUNCTION public.schema_setting(p_name text) RETURNS double precision
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT value::double precision FROM public.schema_settings WHERE name = p_name
+$$;
+COMMENT ON FUNCTION public.schema_setting(text) IS 'One value of schema_settings; NULL for an unknown name';
+
 CREATE OR REPLACE FUNCTION public.set_updated_at() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

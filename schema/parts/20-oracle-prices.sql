@@ -72,19 +72,19 @@ BEGIN
         source = excluded.source, verdict = excluded.verdict, exponent = excluded.exponent, price = excluded.price,
         confidence = excluded.confidence, ema_price = excluded.ema_price, ema_confidence = excluded.ema_confidence
     WHERE (excluded.created_at, excluded.slot) > (head.created_at, head.slot);
+    INSERT INTO public.statistics_due (day)
+    SELECT DISTINCT (created_at AT TIME ZONE 'UTC')::date FROM inserted
+    WHERE created_at < date_trunc('day', now(), 'UTC');
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION public.keep_oracle_price_heads() IS 'Trigger of oracle_prices: moves oracle_price_heads forward';
-CREATE OR REPLACE TRIGGER oracle_prices_heads AFTER INSERT ON public.oracle_prices
-    REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.keep_oracle_price_heads();
+COMMENT ON FUNCTION public.keep_oracle_price_heads() IS 'Trigger of oracle_prices: moves oracle_price_heads forward, and notes the days that late prints belong to';
+CALL pg_temp.create_series_trigger('oracle_prices', 'oracle_prices_heads', 'INSERT', 'keep_oracle_price_heads');
 
 CREATE OR REPLACE VIEW public.latest_oracle_prices WITH (security_invoker = true) AS
 SELECT head.market_id, market.symbol, head.price, head.confidence, head.exponent, head.slot, head.created_at,
        head.ema_price, head.ema_confidence, head.source, head.verdict, head.received_at,
        now() - head.created_at AS age,
-       market.is_active AND market.halted_at IS NULL
-           AND head.created_at >= now() - make_interval(secs => (SELECT value::double precision FROM public.schema_settings
-                                                                 WHERE name = 'oracle_fresh_seconds')) AS usable
+       market.is_active AND market.halted_at IS NULL AND head.created_at >= now() - make_interval(secs => public.schema_setting('oracle_fresh_seconds')) AS usable
 FROM public.oracle_price_heads AS head
 JOIN public.markets AS market ON market.id = head.market_id;
 COMMENT ON VIEW public.latest_oracle_prices IS 'The newest usable print of each market; age is an interval, usable says whether it is fresh (oracle_fresh_seconds) and the market open';

@@ -74,15 +74,12 @@ BEGIN
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION public.keep_mark_price_heads() IS 'Trigger of mark_prices: moves mark_price_heads forward';
-CREATE OR REPLACE TRIGGER mark_prices_heads AFTER INSERT ON public.mark_prices
-    REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION public.keep_mark_price_heads();
+CALL pg_temp.create_series_trigger('mark_prices', 'mark_prices_heads', 'INSERT', 'keep_mark_price_heads');
 
 CREATE OR REPLACE VIEW public.latest_mark_prices WITH (security_invoker = true) AS
 SELECT head.market_id, market.symbol, head.mark_price, head.oracle_price, head.funding_rate, head.created_at, head.status,
        now() - head.created_at AS age,
-       market.is_active AND market.halted_at IS NULL
-           AND head.created_at >= now() - make_interval(secs => (SELECT value::double precision FROM public.schema_settings
-                                                                 WHERE name = 'mark_fresh_seconds')) AS usable
+       market.is_active AND market.halted_at IS NULL AND head.created_at >= now() - make_interval(secs => public.schema_setting('mark_fresh_seconds')) AS usable
 FROM public.mark_price_heads AS head
 JOIN public.markets AS market ON market.id = head.market_id;
 COMMENT ON VIEW public.latest_mark_prices IS 'The newest mark of each market; age is an interval, usable says whether it is young enough (mark_fresh_seconds) and the market open';

@@ -186,13 +186,23 @@ $$;
 COMMENT ON FUNCTION public.upkeep() IS
     'Makes partitions ahead and drops what is beyond retention; one row per thing done, or "busy: …" for what is left to the next call. Safe to call at any time, by several at once';
 
-REVOKE ALL ON FUNCTION public.series_partitions(text), public.add_partition(text, timestamptz, timestamptz, text),
-    public.guard_partition(text, text), public.attach_edge(text, text, text, text),
-    public.found_partitions(public.time_series, timestamptz), public.split_future(public.time_series, timestamptz),
-    public.drop_expired(public.time_series, timestamptz), public.drop_expired_chunks(public.time_series, timestamptz),
-    public.upkeep_series(public.time_series, timestamptz), public.upkeep_at(timestamptz), public.upkeep()
-    FROM PUBLIC, anon, authenticated, service_role, quantdesk_oracle;
-GRANT EXECUTE ON FUNCTION public.upkeep() TO quantdesk_oracle, service_role;
+CREATE OR REPLACE FUNCTION public.upkeep_due()
+RETURNS TABLE (table_name text, due text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT s.table_name, 'the rows of the future are not divided into partitions: upkeep() has not run for long'
+    FROM public.time_series AS s
+    WHERE public.schema_mode() = 'plain' AND to_regclass('public.' || quote_ident(s.table_name)) IS NOT NULL
+      AND NOT EXISTS (SELECT FROM public.series_partitions(s.table_name) AS p WHERE p.upper = 'infinity' AND p.lower > now())
+    UNION ALL
+    SELECT s.table_name, format('%s partitions beyond retention (%s): upkeep() drops them', count(*), s.retention)
+    FROM public.time_series AS s CROSS JOIN LATERAL public.series_partitions(s.table_name) AS p
+    WHERE public.schema_mode() = 'plain' AND p.lower > '-infinity' AND p.upper <= now() - s.retention
+    GROUP BY s.table_name, s.retention
+    UNION ALL
+    SELECT 'market_stats', format('%s days to recompute: refresh_statistics() does', count(DISTINCT day))
+    FROM public.statistics_due HAVING count(*) > 0
+$$;
+COMMENT ON FUNCTION public.upkeep_due() IS 'What upkeep() and refresh_statistics() would do now; no row: nothing';
 
 -- On a database that has its partitions already this does nothing; a lock it cannot have is left to the next upkeep.
 DO $$

@@ -1,4 +1,6 @@
 -- The last thing: now it stands.
-INSERT INTO public.schema_version (version) VALUES (1) ON CONFLICT (version) DO NOTHING;
+INSERT INTO public.schema_version (version) VALUES (2) ON CONFLICT (version) DO NOTHING;
 DROP PROCEDURE pg_temp.create_enum(text, text[]);
 DROP PROCEDURE pg_temp.create_series(text, text);
+DROP PROCEDURE pg_temp.create_series_trigger(text, text, text, text);
+DROP PROCEDURE pg_temp.create_continuous_aggregate(text, interval);
