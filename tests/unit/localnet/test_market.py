@@ -1,4 +1,5 @@
 import statistics
+from itertools import pairwise
 
 from quantdesk_oracle.localnet import market
 from quantdesk_oracle.localnet.settings import DEFAULT_FEEDS, Feed
@@ -26,9 +27,7 @@ def series(feed: Feed, length: int, *, seed: int = 7, start: int = START) -> lis
 
 
 def returns(prints: list[PriceUpdate]) -> list[float]:
-    return [
-        (after.price - before.price) / before.price for before, after in zip(prints, prints[1:], strict=False)
-    ]
+    return [(after.price - before.price) / before.price for before, after in pairwise(prints)]
 
 
 def test_the_same_seed_gives_the_same_prints_at_another_time() -> None:
