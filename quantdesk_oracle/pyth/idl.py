@@ -11,6 +11,7 @@ it is imported when it is first asked.
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
@@ -78,7 +79,10 @@ def account_coder() -> AccountsCoder:
     """anchorpy's decoder and encoder of the receiver's accounts."""
     from anchorpy.coder.accounts import AccountsCoder
 
-    return AccountsCoder(load_idl())
+    with warnings.catch_warnings():
+        # sumtypes, which anchorpy makes enums with, calls attrs in a way that attrs has deprecated.
+        warnings.filterwarnings("ignore", "The `repr_ns` argument is deprecated", DeprecationWarning)
+        return AccountsCoder(load_idl())
 
 
 @cache
