@@ -33,5 +33,5 @@ class SystemClock:
 
     async def sleep_until(self, instant: int) -> None:
         # In steps of a second at most: a clock that is set back or forward is noticed within one.
-        while (left := instant - self.now()) > 0:
+        while (left := instant - self.now()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left / SECOND, 1.0))

@@ -5,6 +5,15 @@ from __future__ import annotations
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ORACLE_ACCOUNT_SUFFIX = "_ORACLE_ACCOUNT"
+NETWORK_VARIABLES = (
+    "SOLANA_NETWORK",
+    "RPC_URL",
+    "WS_URL",
+    "BTC_ORACLE_ACCOUNT",
+    "ETH_ORACLE_ACCOUNT",
+    "SOL_ORACLE_ACCOUNT",
+)
+"""The variables that say which network and accounts to follow."""
 
 
 class Environment(BaseSettings):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr, ValidationError
 
-from quantdesk_oracle.config.environment import Environment
+from quantdesk_oracle.config.environment import NETWORK_VARIABLES, Environment
 from quantdesk_oracle.config.file import ConfigFile, MarketSection
 from quantdesk_oracle.config.settings import (
     EMBEDDED,
@@ -47,13 +47,19 @@ def load_settings(
     env_file: Path | None = None,
     state_dir: Path | None = None,
     database: str | None = None,
+    own_network: bool = False,
 ) -> Settings:
     """Read the file and the environment.
 
-    ``database`` stands in for DATABASE_URL where a command knows its own. Raises ConfigError that lists
+    ``database`` stands in for DATABASE_URL where a command knows its own; with ``own_network`` it brings
+    nodes and accounts too, and the variables that name some are passed over. Raises ConfigError that lists
     everything that is wrong.
     """
+    if env_file is not None and not env_file.is_file():
+        raise ConfigError([f"{env_file}: no such file; check --env-file"])
     environment = Environment(_env_file=env_file)
+    if own_network:
+        environment = environment.model_copy(update=dict.fromkeys(NETWORK_VARIABLES, ""))
     problems: list[str] = []
     named = config_file or (Path(environment.QUANTDESK_CONFIG) if environment.QUANTDESK_CONFIG else None)
     content = _read(named, problems) if named else {}
@@ -214,6 +220,7 @@ def _settings(
         late_after=_micros(file.funding.late_after),
         clock_tolerance=_micros(file.clock.tolerance),
         supabase_url=environment.SUPABASE_URL,
+        embedded_dsn=False,
         other_secrets=tuple(
             SecretStr(key)
             for key in (environment.SUPABASE_ANON_KEY, environment.SUPABASE_SERVICE_ROLE_KEY)

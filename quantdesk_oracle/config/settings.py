@@ -104,6 +104,8 @@ class Settings:
     clock_tolerance: int
     """µs that this machine's and the database's clock may differ."""
     supabase_url: str
+    embedded_dsn: bool
+    """Whether the database's URL is that of an embedded server, which holds no secret."""
     other_secrets: tuple[SecretStr, ...]
     """Read, never used but to keep them out of every log."""
     config_file: Path | None

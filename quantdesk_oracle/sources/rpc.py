@@ -56,10 +56,15 @@ class RpcClient:
         self._settings = settings
         self._metrics = metrics
         self._providers = [AsyncHTTPProvider(url, timeout=settings.request_timeout) for url in urls]
-        self.names = tuple(endpoint_name(url) for url in urls)
+        self.names = self.endpoint_names(settings)
         self._verified: set[int] = set()
         self.active = 0
         """Which endpoint is in use, by position; the subscription follows it."""
+
+    @staticmethod
+    def endpoint_names(settings: NodeSettings) -> tuple[str, ...]:
+        """How the settings' endpoints are called."""
+        return tuple(endpoint_name(url.get_secret_value()) for url in settings.rpc_urls)
 
     @property
     def endpoint(self) -> str:

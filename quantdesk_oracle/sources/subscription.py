@@ -7,6 +7,7 @@ and when the poller has known for as long of a state that it has not delivered.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,8 @@ class Subscription:
         self._subscribed: dict[int, str] = {}
         self._delivered: dict[str, bytes | None] = {}
         self._ahead_since: dict[str, int] = {}
+        self._connection: ClientConnection | None = None
+        self._endpoint = endpoint_name(self._urls[0])
         self.connected = False
         self.connections = 0
         """How many connections have been made."""
@@ -88,6 +91,15 @@ class Subscription:
             self._ahead_since.setdefault(pubkey, self._clock.now())
         else:
             self._ahead_since.pop(pubkey, None)
+
+    async def drained(self) -> None:
+        """Wait until everything that the node has sent so far is with the sink."""
+        for _ in range(2):
+            # Frames are answered in order; the second pong finds the reader past what the first one left behind.
+            if self._connection is not None:
+                with contextlib.suppress(ConnectionClosed):
+                    await (await self._connection.ping())
+            await asyncio.sleep(0)
 
     async def run(self) -> None:
         """Keep a connection until cancelled."""
@@ -108,6 +120,7 @@ class Subscription:
         limit = self._settings.request_timeout
         try:
             async with connect(url, open_timeout=limit, close_timeout=1, max_size=MAX_FRAME) as connection:
+                self._connection = connection
                 await self._subscribe(connection)
                 await self._deliver(connection)
         except ConnectionClosed as error:
@@ -227,6 +240,7 @@ class Subscription:
         if self.connected:
             self._metrics.endpoint(self._endpoint).subscription_up.set(0)
         self.connected = False
+        self._connection = None
         for known in (self._requested, self._subscribed, self._delivered, self._ahead_since):
             known.clear()
 

@@ -111,8 +111,8 @@ def funding_event(rate: FundingRate, now: int) -> Event:
         instant=now,
         data={
             "boundary": to_timestamp(rate.boundary).isoformat(),
-            "funding_rate": str(rate.funding_rate),
-            "coverage": str(rate.coverage),
+            "funding_rate": f"{rate.funding_rate:f}",
+            "coverage": f"{rate.coverage:f}",
             "status": rate.status,
             "reason": rate.reason,
         },

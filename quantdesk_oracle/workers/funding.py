@@ -122,7 +122,7 @@ class FundingWorker:
             "funding.settled",
             market=rate.market,
             boundary=rate.boundary // SECOND,
-            rate=str(rate.funding_rate),
+            rate=f"{rate.funding_rate:f}",
             status=rate.status,
             reason=rate.reason,
         )

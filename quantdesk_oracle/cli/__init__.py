@@ -1,0 +1,60 @@
+"""The commands. Thin: each imports what it needs when it is called, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from quantdesk_oracle import __version__
+from quantdesk_oracle.cli.config import app as config_app
+from quantdesk_oracle.cli.db import app as db_app
+from quantdesk_oracle.cli.decode import decode
+from quantdesk_oracle.cli.localnet import localnet
+from quantdesk_oracle.cli.run import run
+from quantdesk_oracle.cli.schema import app as schema_app
+from quantdesk_oracle.errors import OracleError
+
+app = typer.Typer(
+    name="quantdesk-oracle",
+    help=(
+        "Pyth prices from Solana into PostgreSQL: oracle prices, mark prices and funding rates.\n\n"
+        "Begin with `quantdesk-oracle run --demo`: it needs no database and no network.\n\n"
+        "Exit codes: 0 success, 1 failure, 2 wrong usage, 65 bad data, 69 a service is unavailable, "
+        "78 bad configuration."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run)
+app.command()(localnet)
+app.command()(decode)
+app.add_typer(schema_app, name="schema")
+app.add_typer(config_app, name="config")
+app.add_typer(db_app, name="db")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+def main() -> None:
+    """The program: an error raised on purpose is one sentence and its exit code, never a traceback."""
+    try:
+        app()
+    except OracleError as error:
+        typer.echo(f"quantdesk-oracle: {error}", err=True)
+        sys.exit(error.exit_code)

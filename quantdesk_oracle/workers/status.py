@@ -1,0 +1,156 @@
+"""What the daemon says of itself: one snapshot a second, read by HTTP threads, the terminal and systemd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from quantdesk_oracle.model import SECOND, Freshness
+from quantdesk_oracle.ops.health import NotReady, Readiness
+from quantdesk_oracle.pricing.decimals import scaled
+from quantdesk_oracle.pricing.use import age_of
+
+if TYPE_CHECKING:
+    from quantdesk_oracle.clock import Clock
+    from quantdesk_oracle.ops.heartbeat import Heartbeat
+    from quantdesk_oracle.sources.polling import Poller
+    from quantdesk_oracle.sources.subscription import Subscription
+    from quantdesk_oracle.workers.clock_guard import ClockGuard
+    from quantdesk_oracle.workers.ingest import Ingest
+    from quantdesk_oracle.workers.state import Markets, MarketState
+
+_SERVED = (Freshness.FRESH, Freshness.STALE)
+
+
+@dataclass(frozen=True, slots=True)
+class MarketStatus:
+    """One market at the moment of a snapshot. Prices in quote units, ages and times in seconds."""
+
+    market: str
+    freshness: Freshness
+    price: Decimal | None
+    confidence: Decimal | None
+    age: float | None
+    publish_time: int | None
+    slot: int | None
+    feed: str | None
+    mark_price: Decimal | None
+    funding_rate: Decimal
+    next_funding: float
+    rejected: str | None
+    """Why the newest delivery of any of its feeds was rejected."""
+
+
+class Status:
+    """The daemon's own view of its health; implements ops.health.Probe."""
+
+    def __init__(
+        self,
+        markets: Markets,
+        ingest: Ingest,
+        clock_guard: ClockGuard,
+        heartbeat: Heartbeat,
+        clock: Clock,
+        numbers: Callable[[], dict[str, Any]],
+    ) -> None:
+        self._markets = markets
+        self._ingest = ingest
+        self._clock_guard = clock_guard
+        self._heartbeat = heartbeat
+        self._clock = clock
+        self._numbers = numbers
+        self.poller: Poller | None = None
+        self.subscription: Subscription | None = None
+        self.database_trouble: str | None = None
+        """What the database said last; None where all is well."""
+        self._readiness = Readiness.of((NotReady("starting", None, "The daemon has only just started."),))
+        self._status: dict[str, Any] = {}
+
+    async def run(self) -> None:
+        """Take a snapshot a second, until cancelled."""
+        while True:
+            self.refresh()
+            await self._clock.sleep(1.0)
+
+    def refresh(self) -> None:
+        """Take a snapshot now."""
+        markets = self.markets()
+        self._readiness = Readiness.of(tuple(self._reasons(markets)))
+        self._status = {
+            "ready": self._readiness.ready,
+            "reasons": self._readiness.reasons,
+            "markets": markets,
+            "slot": self._markets.highest_slot,
+            "subscription": {"connected": bool(self.subscription and self.subscription.connected)},
+            "polling": {"failing": self.poller.failing if self.poller else None},
+            "database": {"trouble": self.database_trouble},
+            "clock_difference": self._clock_guard.difference / SECOND,
+            **self._numbers(),
+        }
+
+    def markets(self) -> list[MarketStatus]:
+        """Every market now."""
+        return [self._market(state) for state in self._markets]
+
+    def heartbeat_age(self) -> float:
+        return self._heartbeat.age()
+
+    def readiness(self) -> Readiness:
+        return self._readiness
+
+    def status(self) -> dict[str, Any]:
+        return self._status
+
+    def _market(self, state: MarketState) -> MarketStatus:
+        now, slot = self._clock.now(), self._markets.highest_slot
+        in_use = state.index.at(now, slot)
+        update = in_use.update
+        names = [feed.name for feed in state.market.feeds]
+        refusals = [reason for name, reason in self._ingest.feeds.items() if name in names and reason]
+        return MarketStatus(
+            market=state.symbol,
+            freshness=in_use.freshness,
+            price=scaled(update.price, update.exponent) if update else None,
+            confidence=scaled(update.confidence, update.exponent) if update else None,
+            age=age_of(update, now, slot, state.market.use) / SECOND if update else None,
+            publish_time=update.publish_time if update else None,
+            slot=update.slot if update else None,
+            feed=names[in_use.feed] if update else None,
+            mark_price=state.mark_price,
+            funding_rate=state.funding_rate,
+            next_funding=(state.next_boundary(now) - now) / SECOND,
+            rejected=", ".join(sorted(set(refusals))) or None,
+        )
+
+    def _reasons(self, markets: list[MarketStatus]) -> list[NotReady]:
+        reasons = [self._why_no_mark(market) for market in markets if market.freshness not in _SERVED]
+        if self.database_trouble is not None:
+            reasons.append(NotReady("database", None, f"The database refuses: {self.database_trouble}"))
+        if not self._clock_guard.agrees:
+            seconds = self._clock_guard.difference / SECOND
+            sentence = (
+                f"This machine's clock and the database's differ by {seconds:.3f} s: set the clock (NTP)."
+            )
+            reasons.append(NotReady("clock_skewed", None, sentence, {"difference_seconds": seconds}))
+        if self.poller is not None and self.poller.failing is not None:
+            reasons.append(NotReady("node", None, f"The Solana node does not answer: {self.poller.failing}"))
+        return reasons
+
+    def _why_no_mark(self, market: MarketStatus) -> NotReady:
+        details = {
+            "age_seconds": market.age,
+            "publish_time": market.publish_time,
+            "rejected": market.rejected,
+        }
+        because = f" Its account is refused: {market.rejected}." if market.rejected else ""
+        if market.freshness is Freshness.DEAD:
+            sentence = f"{market.market} has no mark: its newest print is {market.age:.0f} s old.{because}"
+        elif market.publish_time is None:
+            sentence = f"{market.market} has no mark: no usable print has been received.{because}"
+        else:
+            sentence = (
+                f"{market.market} has no mark yet: its feed is not proven since its last outage.{because}"
+            )
+        return NotReady(f"oracle_{market.freshness.value}", market.market, sentence, details)
