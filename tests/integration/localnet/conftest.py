@@ -1,0 +1,134 @@
+"""Local nodes on real sockets of the loopback, in time that a test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
+from typing import Any
+
+import aiohttp
+import pytest
+from solana.rpc.async_api import AsyncClient
+
+from quantdesk_oracle.localnet import LocalnetSettings, LocalNode
+from quantdesk_oracle.model import SECOND
+
+START = 1_800_000_000 * SECOND
+PATIENCE = 10.0
+"""Seconds that a socket of the loopback may take on a busy machine before a test gives up."""
+
+
+class VirtualClock:
+    """Time passes only by :meth:`advance`, which wakes sleepers in the order of their instants."""
+
+    def __init__(self) -> None:
+        self._now = START
+        self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._order = count()
+
+    def now(self) -> int:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        await self.sleep_until(self._now + round(seconds * SECOND))
+
+    async def sleep_until(self, instant: int) -> None:
+        if instant > self._now:
+            woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._sleepers, (instant, next(self._order), woken))
+            await woken
+
+    async def advance(self, seconds: float) -> None:
+        end = self._now + round(seconds * SECOND)
+        await _settle()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            self._now, _, woken = heapq.heappop(self._sleepers)
+            if not woken.done():
+                woken.set_result(None)
+            await _settle()
+        self._now = end
+
+
+async def _settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+class Websocket:
+    """A plain websocket client."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = socket
+        self._next_id = count()
+        self.notifications: list[dict[str, Any]] = []
+
+    async def receive(self) -> dict[str, Any]:
+        return json.loads(await self.socket.receive_str(timeout=PATIENCE))
+
+    async def call(self, method: str, *params: Any) -> dict[str, Any]:
+        """The answer; notifications that come before it are kept."""
+        request_id = next(self._next_id)
+        request = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": list(params)}
+        await self.socket.send_str(json.dumps(request))
+        while (message := await self.receive()).get("id") != request_id:
+            self.notifications.append(message)
+        return message
+
+    async def told(self) -> list[dict[str, Any]]:
+        """Every notification so far: what was written before the answer to one more request."""
+        await self.call("nothing")
+        found, self.notifications = self.notifications, []
+        return found
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+Start = Callable[..., Awaitable[LocalNode]]
+
+
+@pytest.fixture
+async def start(clock: VirtualClock) -> AsyncIterator[Start]:
+    """Start a node with these settings, on free ports; it is stopped after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start_node(**settings: Any) -> LocalNode:
+            node = LocalNode(LocalnetSettings(rpc_port=0, ws_port=0, **settings), clock)
+            await node.start()
+            stack.push_async_callback(node.stop)
+            return node
+
+        yield start_node
+
+
+@asynccontextmanager
+async def _connect(node: LocalNode) -> AsyncIterator[Websocket]:
+    async with aiohttp.ClientSession() as session, session.ws_connect(node.ws_url) as socket:
+        yield Websocket(socket)
+
+
+@pytest.fixture
+def connect() -> Callable[[LocalNode], Any]:
+    """`async with connect(node) as websocket`."""
+    return _connect
+
+
+@asynccontextmanager
+async def _client(node: LocalNode) -> AsyncIterator[AsyncClient]:
+    client = AsyncClient(node.rpc_url)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@pytest.fixture
+def client_of() -> Callable[[LocalNode], Any]:
+    """`async with client_of(node) as client`: solana-py, which parses every answer with solders."""
+    return _client
