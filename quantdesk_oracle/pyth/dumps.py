@@ -96,5 +96,5 @@ def _rent_epoch(account: dict[str, Any]) -> int:
 
 
 def _shown(value: object) -> str:
-    """``value`` for a message: shortened, however deep or long it is."""
-    return reprlib.repr(value)
+    """The beginning of ``value`` for a message, however deep or long it is."""
+    return reprlib.repr(value)[:80]
