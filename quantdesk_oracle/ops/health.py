@@ -31,6 +31,8 @@ ALIVE_LIMIT = 10.0
 """Seconds without a beat after which the event loop counts as stuck."""
 REQUEST_TIMEOUT = 5.0
 """Seconds that a client has to send its request, and again to take the answer."""
+STOP_POLL = 0.25
+"""Seconds between two looks of the accepting thread at whether it should stop."""
 JSON = "application/json"
 LOOP_STALLED = "loop_stalled"
 
@@ -110,7 +112,9 @@ class HealthServer:
         """Listen. ConfigError for an unknown host, UnavailableError where the port cannot be had."""
         assert self._server is None, "started twice"
         self._server = self._listen()
-        self._thread = Thread(target=self._server.serve_forever, args=(0.1,), name="health", daemon=True)
+        self._thread = Thread(
+            target=self._server.serve_forever, args=(STOP_POLL,), name="health", daemon=True
+        )
         self._thread.start()
         log.info("health.listening", host=self._host, port=self.port)
 

@@ -67,7 +67,9 @@ RPC_ERROR_KINDS = (
     RateLimitedError.kind,
     NodeBehindError.kind,
     NodeProtocolError.kind,
+    "subscription",
     "timeout",
+    "wrong_cluster",
     OTHER,
 )
 RECONNECT_REASONS = ("closed", "error", "failover", "protocol", "refused", "stale", OTHER)

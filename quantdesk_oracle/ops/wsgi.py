@@ -28,8 +28,6 @@ log = get_logger(__name__)
 MAX_REQUEST = 16_384
 """Bytes of a request's line and headers; there is no body that anybody reads."""
 MAX_CONNECTIONS = 32
-LINGER = 1.0
-"""Seconds that a client gets to read its answer while it is still sending."""
 TEXT = "text/plain; charset=utf-8"
 
 SECURITY_HEADERS = {
@@ -125,28 +123,9 @@ class ThreadedServer(ThreadingMixIn, WSGIServer):
         finally:
             self._slots.release()
 
-    def shutdown_request(self, request: Any) -> None:
-        """Close, but let a client that is still sending read its answer first instead of a reset."""
-        try:
-            request.shutdown(socket.SHUT_WR)
-            _discard(request, time.monotonic() + LINGER)
-        except OSError:
-            pass  # it is gone already
-        self.close_request(request)
-
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that broke, mostly: no news, and nothing for stderr."""
         log.debug("http.connection_failed", exc_info=True)
-
-
-def _discard(connection: socket.socket, deadline: float) -> None:
-    left = 4 * MAX_REQUEST
-    while left > 0 and (seconds := deadline - time.monotonic()) > 0:
-        connection.settimeout(seconds)
-        received = len(connection.recv(4096))
-        if not received:
-            return
-        left -= received
 
 
 class _RequestHandler(WSGIRequestHandler):

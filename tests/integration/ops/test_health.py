@@ -96,7 +96,8 @@ Serve = Callable[..., Served]
 
 
 @pytest.fixture
-def serve() -> Iterator[Serve]:
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    monkeypatch.setattr("quantdesk_oracle.ops.health.STOP_POLL", 0.01)
     opened: list[Served] = []
 
     def _serve(**options: Any) -> Served:
@@ -200,10 +201,12 @@ def test_the_root_lists_the_paths_until_it_is_a_page(serve: Serve) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_head_answers_as_get_without_the_body(served: Served, path: str) -> None:
-    assert served.http.head(path).content == b""
-    assert served.http.head(path).status_code == served.http.get(path).status_code
+    head = served.say(f"HEAD {path} HTTP/1.1\r\n\r\n".encode())
+    assert head.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert head.endswith(b"\r\n\r\n")
     if path != "/metrics":  # which grows by the second
-        assert served.http.head(path).headers["content-length"] == str(len(served.http.get(path).content))
+        size = len(served.http.get(path).content)
+        assert f"\r\nContent-Length: {size}\r\n".encode() in head
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"])
@@ -251,7 +254,7 @@ def test_what_is_no_request_is_refused_without_echo_or_name(
 
 
 def test_a_body_is_not_read_and_its_sender_still_gets_the_answer(served: Served) -> None:
-    body = b"x" * 30_000
+    body = b"x" * 10_000
     head = f"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     assert served.say(head + body).startswith(b"HTTP/1.0 405 ")
 

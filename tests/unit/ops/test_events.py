@@ -180,3 +180,15 @@ def test_exempt_types_always_pass() -> None:
     started = event(type_="daemon.started")
     assert [limiter.offer(started, START) for _ in range(3)] == [[started]] * 3
     assert limiter.flush(START) == []
+
+
+def test_a_clock_that_is_set_back_ends_the_minute() -> None:
+    limiter = EventLimiter()
+    limiter.offer(event(), START)
+    limiter.offer(event(), START)
+    back = START - 3600 * SECOND
+    (summary,) = limiter.due(back)
+    assert (summary.instant, summary.data["repeated"]) == (back, 1)
+    assert limiter.due(back + INTERVAL) == []
+    again = event(back + INTERVAL)
+    assert limiter.offer(again, back + INTERVAL) == [again]

@@ -228,9 +228,17 @@ def test_a_stream_that_cannot_be_written_to_stops_nobody(
     assert capsys.readouterr().err == ""
 
 
-def test_at_a_terminal_a_value_can_forge_no_line_and_steer_no_terminal(start: Start) -> None:
+def test_at_a_terminal_nothing_can_forge_a_line_or_steer_the_terminal(start: Start) -> None:
     _, written = start(json=False)
-    log.info("feed.found", symbol="BTC\n2026-01-31 [info] forged\x1b[2J", deep={"x": "a\nb"})
-    assert written.text.count("\n") == 1
+    evil = "BTC\n2026-01-31 [info] forged\x1b[2J\u2028"
+    log.info("feed.found", symbol=evil, deep={"x": evil})
+    log.info(evil)
+    logging.getLogger("library").warning("%s", evil)
+    assert written.text.count("\n") == 3
+    try:
+        raise ValueError(evil)
+    except ValueError:
+        log.exception("worker.died")
     assert "\x1b" not in written.text
-    assert "feed.found" in written.text
+    assert "\u2028" not in written.text
+    assert "\nTraceback (most recent call last):\n" in written.text
