@@ -91,6 +91,9 @@ BEGIN
     WHERE s.market_id = p_market_id AND s.created_at >= starts AND s.created_at < starts + span AND s.status <> 'late';
     -- 40 decimals: enough that the only rounding is the last one.
     premium := public.round_half_even(round(total, 40) / nullif(greatest(observable, 0), 0), 12);
+    IF premium IS NULL THEN
+        RETURN NULL;
+    END IF;
     eight_hours := premium + least(greatest(coalesce((in_force.parameters ->> 'interest')::numeric, 0.0001) - premium, -damping), damping);
     eight_hours := least(greatest(eight_hours, -cap), cap);
     RETURN public.round_half_even(least(greatest(round(eight_hours, 40) * seconds / 28800, -max_rate), max_rate), 12);
