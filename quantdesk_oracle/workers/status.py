@@ -53,16 +53,18 @@ class Status:
         clock_guard: ClockGuard,
         heartbeat: Heartbeat,
         clock: Clock,
-        numbers: Callable[[], dict[str, Any]],
+        poller: Poller,
+        subscription: Subscription,
     ) -> None:
         self._markets = markets
         self._ingest = ingest
         self._clock_guard = clock_guard
         self._heartbeat = heartbeat
         self._clock = clock
-        self._numbers = numbers
-        self.poller: Poller | None = None
-        self.subscription: Subscription | None = None
+        self._poller = poller
+        self._subscription = subscription
+        self.numbers: Callable[[], dict[str, Any]] = dict
+        """What has been done so far."""
         self.database_trouble: str | None = None
         """What the database said last; None where all is well."""
         self._readiness = Readiness.of((NotReady("starting", None, "The daemon has only just started."),))
@@ -83,11 +85,11 @@ class Status:
             "reasons": self._readiness.reasons,
             "markets": markets,
             "slot": self._markets.highest_slot,
-            "subscription": {"connected": bool(self.subscription and self.subscription.connected)},
-            "polling": {"failing": self.poller.failing if self.poller else None},
+            "subscription": {"connected": self._subscription.connected},
+            "polling": {"failing": self._poller.failing},
             "database": {"trouble": self.database_trouble},
             "clock_difference": self._clock_guard.difference / SECOND,
-            **self._numbers(),
+            **self.numbers(),
         }
 
     def markets(self) -> list[MarketStatus]:
@@ -134,8 +136,8 @@ class Status:
                 f"This machine's clock and the database's differ by {seconds:.3f} s: set the clock (NTP)."
             )
             reasons.append(NotReady("clock_skewed", None, sentence, {"difference_seconds": seconds}))
-        if self.poller is not None and self.poller.failing is not None:
-            reasons.append(NotReady("node", None, f"The Solana node does not answer: {self.poller.failing}"))
+        if self._poller.failing is not None:
+            reasons.append(NotReady("node", None, f"The Solana node does not answer: {self._poller.failing}"))
         return reasons
 
     def _why_no_mark(self, market: MarketStatus) -> NotReady:

@@ -1,0 +1,207 @@
+"""Which part knows which: everything that runs, built and wired in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from quantdesk_oracle.model import Event, MarkPrice, Severity, StoredPrint
+from quantdesk_oracle.ops.events import EventLimiter
+from quantdesk_oracle.ops.heartbeat import Heartbeat
+from quantdesk_oracle.sources.polling import Poller
+from quantdesk_oracle.sources.subscription import Subscription, SubscriptionLostError
+from quantdesk_oracle.store import series
+from quantdesk_oracle.store.writer import BatchWriter
+from quantdesk_oracle.workers.clock_guard import ClockGuard
+from quantdesk_oracle.workers.funding import FundingWorker
+from quantdesk_oracle.workers.ingest import Ingest
+from quantdesk_oracle.workers.journal import Journal
+from quantdesk_oracle.workers.marks import MarkWorker
+from quantdesk_oracle.workers.samples import SampleWorker
+from quantdesk_oracle.workers.state import Markets
+from quantdesk_oracle.workers.status import Status
+from quantdesk_oracle.workers.upkeep import UpkeepWorker
+
+if TYPE_CHECKING:
+    from quantdesk_oracle.clock import Clock
+    from quantdesk_oracle.config import Settings
+    from quantdesk_oracle.ops.metrics import Metrics
+    from quantdesk_oracle.sources.rpc import RpcClient
+    from quantdesk_oracle.store.database import Database
+
+log = structlog.get_logger("assembly")
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the parts stand on."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    metrics: Metrics
+    client: RpcClient
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything that runs."""
+
+    prices: BatchWriter[StoredPrint]
+    marks: BatchWriter[MarkPrice]
+    events: BatchWriter[Event]
+    journal: Journal
+    clock_guard: ClockGuard
+    ingest: Ingest
+    samples: SampleWorker
+    mark_worker: MarkWorker
+    funding: FundingWorker
+    heartbeat: Heartbeat
+    upkeep: UpkeepWorker
+    status: Status
+    subscription: Subscription
+    poller: Poller
+
+    @property
+    def writers(self) -> dict[str, BatchWriter[Any]]:
+        """The writers by their worker's name, in the order in which they are drained."""
+        return {"prices": self.prices, "marks_writer": self.marks, "events": self.events}
+
+    def numbers(self) -> dict[str, Any]:
+        """What has been done so far, as the summary and the status tell it."""
+        return {
+            "rows": {
+                "oracle_prices": self.prices.inserted,
+                "mark_prices": self.marks.inserted,
+                "premium_samples": self.samples.inserted,
+                "funding_rates": self.funding.inserted,
+                # Settlement writes an event of its own in its transaction.
+                "system_events": self.events.inserted + self.funding.inserted,
+            },
+            "updates": self.ingest.updates,
+            "duplicates": self.ingest.duplicates + self.prices.duplicates,
+            "rejected": {reason.value: count for reason, count in sorted(self.ingest.rejected.items())},
+            "reconnects": max(self.subscription.connections - 1, 0),
+        }
+
+
+def assemble(world: World, markets: Markets) -> Parts:
+    """Build all parts for ``markets``; nothing runs yet."""
+    settings, clock, database, metrics = world.settings, world.clock, world.database, world.metrics
+    trouble = _Trouble()
+    writer = partial(_writer, world, trouble)
+    events: BatchWriter[Event] = writer("system_events", partial(series.insert_system_events, database))
+    journal = Journal(events, EventLimiter(exempt=("daemon.started", "daemon.stopped")), clock)
+    trouble.journal = journal
+    prices: BatchWriter[StoredPrint] = writer(
+        "oracle_prices", partial(series.insert_oracle_prices, database, markets.ids)
+    )
+    marks: BatchWriter[MarkPrice] = writer(
+        "mark_prices", partial(series.insert_mark_prices, database, markets.ids)
+    )
+    clock_guard = ClockGuard(database, journal, clock, settings.clock_tolerance)
+    ingest = Ingest(markets, prices, journal, metrics)
+    samples = SampleWorker(markets, marks, database, clock, metrics)
+    mark_worker = MarkWorker(
+        markets,
+        marks,
+        journal,
+        clock,
+        metrics,
+        interval=settings.mark_interval,
+        may_write=lambda: clock_guard.agrees,
+        on_instant=samples.offer,
+    )
+    funding = FundingWorker(
+        markets,
+        samples,
+        database,
+        clock,
+        metrics,
+        settle_delay=settings.settle_delay,
+        late_after=settings.late_after,
+        may_write=lambda: clock_guard.agrees,
+    )
+    heartbeat = Heartbeat(clock, metrics.event_loop_lag)
+    poller, subscription = _sources(world, ingest, journal)
+    status = Status(markets, ingest, clock_guard, heartbeat, clock, poller, subscription)
+    trouble.status = status
+    parts = Parts(
+        prices=prices,
+        marks=marks,
+        events=events,
+        journal=journal,
+        clock_guard=clock_guard,
+        ingest=ingest,
+        samples=samples,
+        mark_worker=mark_worker,
+        funding=funding,
+        heartbeat=heartbeat,
+        upkeep=UpkeepWorker(database, journal, clock),
+        status=status,
+        subscription=subscription,
+        poller=poller,
+    )
+    status.numbers = parts.numbers
+    return parts
+
+
+def _sources(world: World, ingest: Ingest, journal: Journal) -> tuple[Poller, Subscription]:
+    node, client, clock = world.settings.node, world.client, world.clock
+    subscription: Subscription
+
+    def connected(endpoint: str) -> None:
+        # accountSubscribe sends no first state.
+        poller.snapshot()
+        log.info("subscription.connected", endpoint=endpoint, connection=subscription.connections)
+        if subscription.connections > 1:
+            journal.record("subscription.restored", endpoint=endpoint)
+
+    def lost(endpoint: str, error: SubscriptionLostError) -> None:
+        journal.record(
+            "subscription.lost", Severity.WARNING, endpoint=endpoint, reason=error.reason, cause=str(error)
+        )
+
+    subscription = Subscription(
+        node, client, ingest.pubkeys, ingest, clock, world.metrics, on_connected=connected, on_lost=lost
+    )
+    poller = Poller(client, ingest.pubkeys, ingest, clock, node.poll_interval, on_read=subscription.polled)
+    return poller, subscription
+
+
+class _Trouble:
+    """Where writers tell of rows that are refused and of a database that is away."""
+
+    journal: Journal | None = None
+    status: Status | None = None
+
+    def refused(self, table: str, row: object, error: Exception) -> None:
+        log.error("row.refused", table=table, row=repr(row)[:500], cause=str(error))
+        if table != "system_events" and self.journal is not None:
+            self.journal.record(
+                "row.refused", Severity.ERROR, reason=table, row=repr(row)[:500], cause=str(error)
+            )
+
+    def database(self, cause: str | None) -> None:
+        if self.status is not None:
+            self.status.database_trouble = cause
+
+
+def _writer(
+    world: World, trouble: _Trouble, table: str, insert: Callable[[Sequence[Row]], Awaitable[int]]
+) -> BatchWriter[Row]:
+    return BatchWriter(
+        table,
+        insert,
+        world.clock,
+        world.metrics,
+        batch_rows=world.settings.database.batch_rows,
+        capacity=world.settings.database.queue_rows,
+        on_refused=partial(trouble.refused, table),
+        on_trouble=trouble.database,
+    )

@@ -1,0 +1,66 @@
+"""What has to hold before the first print: the right cluster, a database, its schema, the markets in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from quantdesk_oracle.errors import ConfigError, NodeError, SchemaError
+from quantdesk_oracle.sources.rpc import WrongClusterError
+from quantdesk_oracle.store import schema
+from quantdesk_oracle.store.markets import ensure_markets, read_markets
+from quantdesk_oracle.workers.funding import current_parameters
+from quantdesk_oracle.workers.state import MarketState
+
+if TYPE_CHECKING:
+    from quantdesk_oracle.config import Settings
+    from quantdesk_oracle.sources.rpc import RpcClient
+    from quantdesk_oracle.store.database import Database
+
+log = structlog.get_logger("bootstrap")
+
+
+async def check_cluster(client: RpcClient) -> None:
+    """A node that answers now must serve the network of the settings; one that is away is waited for later.
+
+    Raises ConfigError where it serves another.
+    """
+    try:
+        await client.verify_cluster()
+    except WrongClusterError as error:
+        raise ConfigError([str(error)]) from None
+    except NodeError as error:
+        log.warning("node.unreachable", endpoint=client.endpoint, cause=str(error))
+
+
+async def ensure_schema(database: Database) -> bool:
+    """Make the schema in an empty database; whether that was done. Raises SchemaError for any that does not fit."""
+    async with database.connection("cannot read the schema") as connection:
+        found = await schema.status(connection)
+        if found.generation != "none":
+            await schema.check(connection)
+            log.info("schema.found", version=found.version, mode=found.mode)
+            return False
+        log.info("schema.missing", database=database.name)
+        try:
+            made = await schema.apply(connection)
+        except SchemaError as error:
+            raise SchemaError(
+                f"the database has no QuantDesk schema, and this role cannot make it ({error}); "
+                "as a role that may: quantdesk-oracle schema apply"
+            ) from error
+    log.info("schema.applied", version=made.version, mode=made.mode)
+    return True
+
+
+async def load_markets(database: Database, settings: Settings, now: int) -> list[MarketState]:
+    """The settings' markets as the database has them, added where it has not. ``now`` in µs."""
+    added = await ensure_markets(database, settings.markets, settings.program_id)
+    if added:
+        log.info("markets.added", markets=added)
+    rows = await read_markets(database, [market.symbol for market in settings.markets])
+    return [
+        MarketState(market, rows[market.symbol], await current_parameters(database, rows[market.symbol], now))
+        for market in settings.markets
+    ]
