@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
@@ -101,12 +100,15 @@ class LocalNode:
             await self.stop()
             raise
         self._clockwork = asyncio.create_task(self._run(), name="localnet clockwork")
+        self._clockwork.add_done_callback(_log_death)
 
     async def wait(self) -> None:
         """Until the node is stopped; raises what the clockwork died of, such as a full disk."""
-        if self._clockwork is not None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.shield(self._clockwork)
+        clockwork = self._clockwork
+        if clockwork is not None:
+            await asyncio.wait([clockwork])
+            if not clockwork.cancelled():
+                clockwork.result()
 
     async def stop_pushing(self) -> None:
         """No push after this; every earlier one has been written to its subscribers' sockets. Slots go on."""
@@ -115,14 +117,16 @@ class LocalNode:
         await asyncio.sleep(0)
 
     async def stop(self) -> None:
-        """Stop pushing, close every connection and the ledger. May be called twice."""
+        """Stop pushing, close every connection and the ledger. May be called twice.
+
+        Raises nothing of what the clockwork may have died of: :meth:`wait` and the log have that.
+        """
         await self.stop_pushing()
         clockwork, self._clockwork = self._clockwork, None
         try:
             if clockwork is not None:
                 clockwork.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await clockwork
+                await asyncio.wait([clockwork])
         finally:
             await self._server.stop()
             self._close_ledger()
@@ -163,3 +167,8 @@ class LocalNode:
             elif push_at is not None and self._clock.now() >= push_at:
                 pushing.act()
                 push_at = pushing.next_instant()
+
+
+def _log_death(clockwork: asyncio.Task[None]) -> None:
+    if not clockwork.cancelled() and (error := clockwork.exception()) is not None:
+        _LOG.error("localnet.died error=%r", error)

@@ -6,19 +6,15 @@ pyth-solana-receiver `post_update` and `PriceUpdateV2`; design in ``pyth.layouts
 
 from __future__ import annotations
 
-import hashlib
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
 from solders.pubkey import Pubkey
 
-from quantdesk_oracle.localnet.keccak import keccak256
-from quantdesk_oracle.localnet.settings import TreeHash
+from quantdesk_oracle.localnet.keccak import keccak256_each
 from quantdesk_oracle.pyth import layouts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from quantdesk_oracle.model import PriceUpdate
 
 PROOF_DEPTH: Final = 12
@@ -84,51 +80,44 @@ def _merkle_price_update(message: bytes, proof: tuple[bytes, ...]) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def merkle_proofs(
-    messages: tuple[bytes, ...], tree_hash: TreeHash = TreeHash.KECCAK256
-) -> tuple[tuple[bytes, ...], ...]:
-    """Each message's proof, leaf side first, in the tree of ``messages`` padded with empty leaves to 12 levels."""
-    hashed = _hash(tree_hash)
-    level = [hashed(_LEAF + message) for message in messages]
+def merkle_proofs(messages: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], ...]:
+    """Each message's proof, leaf side first, in the tree of ``messages`` padded with empty leaves to 12 levels.
+
+    One size for all messages; at most 4,096 of them.
+    """
+    level = _hashes([_LEAF + message for message in messages])
     proofs: list[list[bytes]] = [[] for _ in messages]
     for depth in range(PROOF_DEPTH):
-        empty = _empty_tree(tree_hash, depth)
         if len(level) % 2:
-            level.append(empty)
+            level.append(_empty_tree(depth))
         for index, proof in enumerate(proofs):
             proof.append(level[index >> depth ^ 1])
-        # Above the level where one node holds every message, the proof is of empty trees alone.
-        if len(level) == 2 and level[1] == empty:
-            for proof in proofs:
-                proof.extend(_empty_tree(tree_hash, above) for above in range(depth + 1, PROOF_DEPTH))
+        if len(level) == 2:
             break
-        level = [_node(hashed, *level[at : at + 2]) for at in range(0, len(level), 2)]
-    return tuple(tuple(proof) for proof in proofs)
+        level = _hashes([_node(*level[at : at + 2]) for at in range(0, len(level), 2)])
+    # Above the node that holds every message, all others are roots of empty trees.
+    empty = tuple(_empty_tree(depth) for depth in range(len(proofs[0]), PROOF_DEPTH))
+    return tuple((*proof, *empty) for proof in proofs)
 
 
-def merkle_root(message: bytes, proof: tuple[bytes, ...], tree_hash: TreeHash = TreeHash.KECCAK256) -> bytes:
+def merkle_root(message: bytes, proof: tuple[bytes, ...]) -> bytes:
     """The root (20 bytes) that ``proof`` leads to from ``message``."""
-    hashed = _hash(tree_hash)
-    root = hashed(_LEAF + message)
+    (root,) = _hashes([_LEAF + message])
     for sibling in proof:
-        root = _node(hashed, root, sibling)
+        (root,) = _hashes([_node(root, sibling)])
     return root
 
 
-def _hash(tree_hash: TreeHash) -> Callable[[bytes], bytes]:
-    if tree_hash is TreeHash.SHA256:
-        return lambda data: hashlib.sha256(data).digest()[:20]
-    return lambda data: keccak256(data)[:20]
+def _hashes(contents: list[bytes]) -> list[bytes]:
+    return [digest[: layouts.PROOF_NODE_SIZE] for digest in keccak256_each(contents)]
 
 
-def _node(hashed: Callable[[bytes], bytes], left: bytes, right: bytes) -> bytes:
-    return hashed(_NODE + min(left, right) + max(left, right))
+def _node(left: bytes, right: bytes) -> bytes:
+    return _NODE + min(left, right) + max(left, right)
 
 
-@lru_cache(maxsize=2 * PROOF_DEPTH)
-def _empty_tree(tree_hash: TreeHash, depth: int) -> bytes:
+@cache
+def _empty_tree(depth: int) -> bytes:
     """Root of a tree of 2**depth empty leaves."""
-    if depth == 0:
-        return _hash(tree_hash)(_EMPTY)
-    below = _empty_tree(tree_hash, depth - 1)
-    return _node(_hash(tree_hash), below, below)
+    content = _node(_empty_tree(depth - 1), _empty_tree(depth - 1)) if depth else _EMPTY
+    return _hashes([content])[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -17,15 +16,6 @@ if TYPE_CHECKING:
 EXPONENT: Final = -8
 """Of every simulated price."""
 LOCALNET: Final = "localnet"
-
-
-class TreeHash(StrEnum):
-    """The hash of the Merkle trees that prices are proven by."""
-
-    KECCAK256 = "keccak256"
-    """Pyth's own. Half a millisecond a leaf in Python."""
-    SHA256 = "sha256"
-    """Not Pyth's, and some hundred times faster: for load tests with hundreds of feeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +82,6 @@ class LocalnetSettings:
     """Transactions kept; the oldest are pruned."""
     send_buffer: int = 1 << 20
     """Bytes that may wait for a slow websocket client before it is dropped."""
-    tree_hash: TreeHash = TreeHash.KECCAK256
 
     @property
     def slot_us(self) -> int:

@@ -30,7 +30,7 @@ class Simulation:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._settings = node.settings
-        self.pusher = Pusher(node.settings.seed, node.settings.tree_hash)
+        self.pusher = Pusher(node.settings.seed)
         self._last: dict[Feed, PriceUpdate] = {}
         self._numbers = dict.fromkeys(node.settings.feeds, 0)
 

@@ -26,7 +26,7 @@ from quantdesk_oracle.localnet.history import Push
 from quantdesk_oracle.pyth import addresses
 
 if TYPE_CHECKING:
-    from quantdesk_oracle.localnet.settings import Feed, TreeHash
+    from quantdesk_oracle.localnet.settings import Feed
     from quantdesk_oracle.model import Generation, PriceUpdate
 
 UPDATE_INDEX: Final = 2
@@ -55,11 +55,10 @@ class PushTransaction:
 class Pusher:
     """Whoever pushes prices to the local node: one payer, derived from the seed."""
 
-    def __init__(self, seed: int, tree_hash: TreeHash) -> None:
+    def __init__(self, seed: int) -> None:
         self.payer = Keypair.from_seed(
             hashlib.sha256(f"quantdesk-oracle localnet payer {seed}".encode()).digest()
         )
-        self._tree_hash = tree_hash
         self._programs: dict[Generation, _Programs] = {}
 
     def push(self, batch: dict[Feed, PriceUpdate]) -> list[Push]:
@@ -77,31 +76,23 @@ class Pusher:
         """
         messages = tuple(pushes.encode_price_message(update) for update in push.batch)
         index = push.batch.index(push.update)
-        proof = pushes.merkle_proofs(messages, self._tree_hash)[index]
+        proof = pushes.merkle_proofs(messages)[index]
         programs = self._programs.setdefault(push.feed.generation, _Programs(push.feed.generation))
-        feed_account = Pubkey.from_string(push.feed.address)
-        vaa = _vaa_account(messages)
-        message = MessageV0.try_compile(
-            self.payer.pubkey(),
-            [
-                set_compute_unit_limit(COMPUTE_UNITS),
-                set_compute_unit_price(_MICRO_LAMPORTS),
-                Instruction(
-                    programs.push_program,
-                    pushes.encode_update_price_feed(messages[index], proof, push.feed.feed_id),
-                    programs.update_accounts(self.payer.pubkey(), vaa, feed_account),
-                ),
-            ],
-            [],
-            _blockhash(push.update.slot),
+        accounts = (self.payer.pubkey(), _vaa_account(messages), Pubkey.from_string(push.feed.address))
+        update = Instruction(
+            programs.push_program,
+            pushes.encode_update_price_feed(messages[index], proof, push.feed.feed_id),
+            programs.update_accounts(*accounts),
         )
+        budget = [set_compute_unit_limit(COMPUTE_UNITS), set_compute_unit_price(_MICRO_LAMPORTS)]
+        blockhash = _blockhash(push.update.slot)
+        message = MessageV0.try_compile(self.payer.pubkey(), [*budget, update], [], blockhash)
         keys = message.account_keys
-        inner = programs.post_accounts(self.payer.pubkey(), vaa, feed_account)
         return PushTransaction(
             self._signed(message, push.signature),
             message,
             inner_program=keys.index(programs.receiver),
-            inner_accounts=tuple(keys.index(key) for key in inner),
+            inner_accounts=tuple(keys.index(key) for key in programs.post_accounts(*accounts)),
             inner_data=pushes.encode_post_update(messages[index], proof),
         )
 

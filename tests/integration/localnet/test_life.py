@@ -1,3 +1,4 @@
+import asyncio
 import errno
 
 import pytest
@@ -36,7 +37,9 @@ async def test_a_ledger_that_is_none_leaves_no_port_open(clock, tmp_path) -> Non
         await node.start()
 
 
-async def test_the_death_of_the_clockwork_reaches_whoever_waits(start, clock, tmp_path) -> None:
+async def test_the_death_of_the_clockwork_reaches_whoever_waits_and_the_log(
+    start, clock, tmp_path, caplog
+) -> None:
     node = await start(ledger=tmp_path / "ledger")
 
     class FullDisk:
@@ -52,8 +55,28 @@ async def test_the_death_of_the_clockwork_reaches_whoever_waits(start, clock, tm
     await clock.advance(2)
     with pytest.raises(OSError, match="No space"):
         await node.wait()
-    with pytest.raises(OSError, match="No space"):
-        await node.stop()
+    assert "No space" in caplog.text
+    await node.stop()
+
+
+async def test_who_waits_is_let_go_when_the_node_is_stopped(start) -> None:
+    node = await start()
+    waiting = asyncio.create_task(node.wait())
+    await asyncio.sleep(0)
+    await node.stop()
+    await waiting
+
+
+async def test_waiting_can_be_given_up_and_the_node_lives_on(start, clock) -> None:
+    node = await start()
+    waiting = asyncio.create_task(node.wait())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    before = len(node.node.history)
+    await clock.advance(1)
+    assert len(node.node.history) > before
 
 
 async def test_a_node_runs_on_the_machines_clock_too() -> None:

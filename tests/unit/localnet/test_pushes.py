@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from quantdesk_oracle.localnet import pushes
-from quantdesk_oracle.localnet.settings import DEFAULT_FEEDS, TreeHash
+from quantdesk_oracle.localnet.settings import DEFAULT_FEEDS
 from quantdesk_oracle.model import PriceUpdate
 from quantdesk_oracle.pyth import layouts
 from quantdesk_oracle.pyth.accounts import decode_price_update_v2
@@ -59,15 +59,14 @@ def test_instructions_decode_to_their_message_proof_and_account() -> None:
     assert (inner.message, inner.proof, inner.account_index) == (message, proof, 4)
 
 
-@pytest.mark.parametrize("tree_hash", list(TreeHash))
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 8, 9, 33])
-def test_the_proofs_of_a_batch_lead_to_one_root(size: int, tree_hash: TreeHash) -> None:
+def test_the_proofs_of_a_batch_lead_to_one_root(size: int) -> None:
     messages = tuple(
         pushes.encode_price_message(UPDATE._replace(price=price)) for price in range(1, size + 1)
     )
-    proofs = pushes.merkle_proofs(messages, tree_hash)
+    proofs = pushes.merkle_proofs(messages)
     assert {len(proof) for proof in proofs} == {12}
-    roots = {pushes.merkle_root(*pair, tree_hash) for pair in zip(messages, proofs, strict=True)}
+    roots = {pushes.merkle_root(*pair) for pair in zip(messages, proofs, strict=True)}
     assert len(roots) == 1
 
 
@@ -80,13 +79,13 @@ def test_a_proof_is_of_its_own_message_only() -> None:
 
 def test_the_root_is_that_of_the_whole_tree_of_4096_leaves() -> None:
     messages = tuple(pushes.encode_price_message(UPDATE._replace(price=price)) for price in (1, 2, 3))
-    hashed = pushes._hash(TreeHash.SHA256)
-    level = [hashed(b"\0" + message) for message in messages] + [hashed(b"\2")] * (4096 - 3)
+    level = pushes._hashes([b"\0" + message for message in messages])
+    level += pushes._hashes([b"\2"]) * (4096 - 3)
     while len(level) > 1:
         pairs = zip(level[::2], level[1::2], strict=True)
-        level = [hashed(b"\1" + min(pair) + max(pair)) for pair in pairs]
-    proof = pushes.merkle_proofs(messages, TreeHash.SHA256)[2]
-    assert pushes.merkle_root(messages[2], proof, TreeHash.SHA256) == level[0]
+        level = pushes._hashes([b"\1" + min(pair) + max(pair) for pair in pairs])
+    proof = pushes.merkle_proofs(messages)[2]
+    assert pushes.merkle_root(messages[2], proof) == level[0]
 
 
 @pytest.mark.shared

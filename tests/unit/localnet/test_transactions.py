@@ -4,7 +4,7 @@ from solders.transaction import VersionedTransaction
 from quantdesk_oracle.localnet.history import Push
 from quantdesk_oracle.localnet.pushes import merkle_root
 from quantdesk_oracle.localnet.rendering import render_transaction
-from quantdesk_oracle.localnet.settings import DEFAULT_FEEDS, Feed, TreeHash
+from quantdesk_oracle.localnet.settings import DEFAULT_FEEDS, Feed
 from quantdesk_oracle.localnet.transactions import UPDATE_INDEX, Pusher
 from quantdesk_oracle.model import Generation, PriceUpdate
 from quantdesk_oracle.pyth import addresses
@@ -22,7 +22,7 @@ def batch() -> dict[Feed, PriceUpdate]:
 
 @pytest.fixture
 def pusher() -> Pusher:
-    return Pusher(3, TreeHash.KECCAK256)
+    return Pusher(3)
 
 
 def test_every_feed_of_a_batch_has_a_transaction_of_its_own(pusher: Pusher) -> None:
@@ -47,7 +47,7 @@ def test_a_rebuilt_transaction_is_the_same_one(pusher: Pusher) -> None:
 
 
 def test_another_seed_is_another_payer() -> None:
-    assert Pusher(1, TreeHash.SHA256).payer.pubkey() != Pusher(2, TreeHash.SHA256).payer.pubkey()
+    assert Pusher(1).payer.pubkey() != Pusher(2).payer.pubkey()
 
 
 def test_the_outer_instruction_is_the_push_programs_and_its_sixth_account_the_feed(pusher: Pusher) -> None:
@@ -83,7 +83,7 @@ def test_a_transaction_fits_into_a_packet(pusher: Pusher) -> None:
 
 
 def test_a_push_of_another_seed_keeps_the_signature_it_had(pusher: Pusher) -> None:
-    push = Pusher(99, TreeHash.KECCAK256).push(batch())[0]
+    push = Pusher(99).push(batch())[0]
     assert pusher.transaction_of(push).signature == push.signature
 
 
