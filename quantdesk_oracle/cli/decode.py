@@ -48,22 +48,26 @@ def decode(
         bool, typer.Option("--json", help="One JSON list, an object per account, on standard output.")
     ] = False,
 ) -> None:
-    """Decode dumps of Pyth accounts: PriceUpdateV2, and legacy price, product and mapping accounts.
+    """Decode dumps of Pyth accounts: PriceUpdateV2, and legacy price, product and mapping.
 
-    A dump is what the Solana command line writes, one account or a list of them in a file:
+    A dump is what the Solana command line writes, one account or a list of them:
 
-        solana account 7AviUf9nL62mcxNbQGKm4nKDQnPjswo6c5MX4D57HmyE --output json > sol.json
+        solana account 7AviUf9nL62mcxNbQGKm4nKDQnPjswo6c5MX4D57HmyE
+            --output json --output-file sol.json
 
         quantdesk-oracle decode sol.json
 
-        quantdesk-oracle decode --json *.json | jq '.[] | select(.usable) | [.symbol, .price]'
+        quantdesk-oracle decode --json *.json | jq '.[] | [.symbol, .price]'
 
-    Prices are exact. "usable" says whether the account, in its own time, held a price that the daemon would use
-    (a program of Pyth's owns it, fully verified or trading, confidence and distance to its EMA within the
-    limits); "reason" is the code of what speaks against it, the same that metrics and events use.
+    Prices are exact. "usable" says whether the account, in its own time, held
+    a price that the daemon would use: a program of Pyth's owns it, it is fully
+    verified (or trading), and its confidence and its distance to its own EMA
+    are within the limits. "reason" is the code of what speaks against it, the
+    same that metrics, events and status use.
 
-    Exit code 0: everything decoded. 65: at least one account or file did not; the others are printed all the
-    same, the problem stands in its own object and on standard error.
+    Exit code 0: everything decoded. 65: an account or a file did not; the
+    others are printed all the same, the problem stands in its own object and
+    on standard error.
     """
     records = [record for file in files for record in examine(file)]
     if as_json:

@@ -219,6 +219,11 @@ def test_an_ema_of_0_is_none_and_has_no_confidence(decoded):
         assert (record["ema_price"], record["ema_confidence"]) == (None, None)
 
 
+def test_an_ema_below_0_is_shown_as_it_is(decoded):
+    record = decoded(cases.sol(ema_price=-1))
+    assert (record["ema_price"], record["ema_confidence"]) == ("-0.00000001", "0.01661189")
+
+
 def test_a_print_of_the_future_is_usable_because_decode_asks_no_clock(decoded):
     record = decoded(cases.sol(publish_time=2**40))
     assert (record["publish_time_iso"], record["usable"]) == (None, True)

@@ -167,6 +167,22 @@ def test_a_price_type_other_than_price_is_refused(price_type):
     assert refusal(encoder.legacy_price(price_type=price_type)) == (Reason.BAD_TYPE, 16)
 
 
+def test_every_field_of_a_legacy_price_keeps_its_whole_range_and_sign():
+    data = encoder.legacy_price(
+        price=-(2**63),
+        confidence=2**64 - 1,
+        exponent=-(2**31),
+        timestamp=-(2**63),
+        prev_timestamp=2**63 - 1,
+        ema_price=-(2**63),
+        publish_slot=2**64 - 1,
+    )
+    update = decode_price(data)
+    assert (update.price, update.confidence, update.exponent) == (-(2**63), 2**64 - 1, -(2**31))
+    assert (update.publish_time, update.prev_publish_time) == (-(2**63), 2**63 - 1)
+    assert (update.ema_price, update.slot) == (-(2**63), 2**64 - 1)
+
+
 def test_a_negative_ema_confidence_stays_what_the_bytes_say():
     assert decode_price(encoder.legacy_price(ema_confidence=-5)).ema_confidence == -5
 
