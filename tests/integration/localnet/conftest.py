@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import heapq
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,47 +13,10 @@ import pytest
 from solana.rpc.async_api import AsyncClient
 
 from quantdesk_oracle.localnet import LocalnetSettings, LocalNode
-from quantdesk_oracle.model import SECOND
+from tests.clock import VirtualClock
 
-START = 1_800_000_000 * SECOND
 PATIENCE = 10.0
 """Seconds that a socket of the loopback may take on a busy machine before a test gives up."""
-
-
-class VirtualClock:
-    """Time passes only by :meth:`advance`, which wakes sleepers in the order of their instants."""
-
-    def __init__(self) -> None:
-        self._now = START
-        self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._order = count()
-
-    def now(self) -> int:
-        return self._now
-
-    async def sleep(self, seconds: float) -> None:
-        await self.sleep_until(self._now + round(seconds * SECOND))
-
-    async def sleep_until(self, instant: int) -> None:
-        if instant > self._now:
-            woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            heapq.heappush(self._sleepers, (instant, next(self._order), woken))
-            await woken
-
-    async def advance(self, seconds: float) -> None:
-        end = self._now + round(seconds * SECOND)
-        await _settle()
-        while self._sleepers and self._sleepers[0][0] <= end:
-            self._now, _, woken = heapq.heappop(self._sleepers)
-            if not woken.done():
-                woken.set_result(None)
-            await _settle()
-        self._now = end
-
-
-async def _settle() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
 
 
 class Websocket:
