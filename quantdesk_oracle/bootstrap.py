@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from quantdesk_oracle.store.database import Database
 
 log = structlog.get_logger("bootstrap")
+WhenMade = Callable[[Any], Awaitable[None]]
+"""Takes an asyncpg connection."""
 
 
 async def check_cluster(client: RpcClient) -> None:
@@ -34,8 +37,11 @@ async def check_cluster(client: RpcClient) -> None:
         log.warning("node.unreachable", endpoint=client.endpoint, cause=str(error))
 
 
-async def ensure_schema(database: Database) -> bool:
-    """Make the schema in an empty database; whether that was done. Raises SchemaError for any that does not fit."""
+async def ensure_schema(database: Database, when_made: WhenMade | None = None) -> bool:
+    """Make the schema in an empty database; whether that was done. Raises SchemaError for any that does not fit.
+
+    ``when_made`` is awaited with the connection that has just made it.
+    """
     async with database.connection("cannot read the schema") as connection:
         found = await schema.status(connection)
         if found.generation != "none":
@@ -50,6 +56,8 @@ async def ensure_schema(database: Database) -> bool:
                 f"the database has no QuantDesk schema, and this role cannot make it ({error}); "
                 "as a role that may: quantdesk-oracle schema apply"
             ) from error
+        if when_made is not None:
+            await when_made(connection)
     log.info("schema.applied", version=made.version, mode=made.mode)
     return True
 

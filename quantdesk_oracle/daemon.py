@@ -24,7 +24,7 @@ import structlog
 
 from quantdesk_oracle import __version__
 from quantdesk_oracle.assembly import Parts, World, assemble
-from quantdesk_oracle.bootstrap import check_cluster, ensure_schema, load_markets
+from quantdesk_oracle.bootstrap import WhenMade, check_cluster, ensure_schema, load_markets
 from quantdesk_oracle.config.accounts import account_problems
 from quantdesk_oracle.errors import UnavailableError
 from quantdesk_oracle.model import Severity
@@ -86,15 +86,15 @@ class Daemon:
         """What the daemon says of itself; there once prepared."""
         return self.parts.status
 
-    async def prepare(self) -> None:
-        """Everything that has to hold before the first print.
+    async def prepare(self, when_made: WhenMade | None = None) -> None:
+        """Everything that has to hold before the first print; ``when_made`` as in bootstrap.ensure_schema.
 
         Raises ConfigError, SchemaError, DatabaseError; what was opened is closed then.
         """
         async with self._closing_on_failure():
             await check_cluster(self._world.client)
             await self._world.database.open()
-            applied = await ensure_schema(self._world.database)
+            applied = await ensure_schema(self._world.database, when_made)
             states = await load_markets(self._world.database, self._settings, self._clock.now())
             self._parts = assemble(self._world, Markets(states))
             if applied:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from quantdesk_oracle.config import EndpointSettings
 from quantdesk_oracle.model import Generation
-from quantdesk_oracle.store import schema
-from quantdesk_oracle.store.database import Database, query
+from quantdesk_oracle.store.database import query
 from quantdesk_oracle.store.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from quantdesk_oracle.localnet import LocalNode
 
 LEDGER = "ledger.jsonl"
+OWN_NODE_REQUESTS = 1_000
+"""In ten seconds: nobody else uses the demonstration's node, and its history is wanted soon."""
 FUNDING_INTERVAL = 30
 """Seconds: short enough to watch it happen."""
 
@@ -43,20 +45,31 @@ class Demo:
         self._node = self._new_node()
         await self._node.start()
         settings = self._settings
-        settings = replace(
+        self._settings = replace(
             settings,
             embedded_dsn=True,
             database=replace(settings.database, url=SecretStr(dsn), schema_url=SecretStr(dsn)),
             node=replace(
                 settings.node,
                 network="localnet",
-                rpc_urls=(SecretStr(self._node.rpc_url),),
-                ws_urls=(SecretStr(self._node.ws_url),),
+                endpoints=(
+                    EndpointSettings(
+                        "localnet",
+                        SecretStr(self._node.rpc_url),
+                        SecretStr(self._node.ws_url),
+                        requests=OWN_NODE_REQUESTS,
+                        method_requests=OWN_NODE_REQUESTS,
+                    ),
+                ),
             ),
             markets=tuple(_simulated(market) for market in settings.markets),
         )
-        await _prepare_schema(settings)
-        return settings
+        return self._settings
+
+    async def shorten_funding(self, connection: Any) -> None:
+        """Let the markets that a new schema begins with be funded as often as the demonstration's settings say."""
+        symbols = [market.symbol for market in self._settings.markets]
+        await connection.execute(query("set_funding_interval"), symbols, FUNDING_INTERVAL)
 
     async def stop_pushing(self) -> None:
         """No print after this one."""
@@ -78,21 +91,3 @@ def _simulated(market: Market) -> Market:
     """The market with only the feed that the local node serves, and a funding that can be watched."""
     feeds = tuple(feed for feed in market.feeds if feed.generation is Generation.CORE_UPGRADED)
     return replace(market, feeds=feeds or market.feeds, funding_interval=FUNDING_INTERVAL)
-
-
-async def _prepare_schema(settings: Settings) -> None:
-    """Make the schema if the database is empty, and shorten the funding interval of the markets it begins with."""
-    database = Database(
-        settings.database.url.get_secret_value(),
-        pool_size=1,
-        command_timeout=settings.database.command_timeout,
-    )
-    await database.open()
-    try:
-        async with database.connection("cannot prepare the demonstration's database") as connection:
-            if (await schema.status(connection)).generation == "none":
-                await schema.apply(connection)
-                symbols = [market.symbol for market in settings.markets]
-                await connection.execute(query("set_funding_interval"), symbols, FUNDING_INTERVAL)
-    finally:
-        await database.close()

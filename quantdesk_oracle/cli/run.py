@@ -73,7 +73,7 @@ def run(
     if as_json:
         typer.echo(json.dumps(summary))
     elif summary is not None and table:
-        _print_summary(summary)
+        _print_summary(summary, settings)
 
 
 async def _run(
@@ -115,7 +115,7 @@ async def _prepared(settings: Settings, clock: Clock, world: Demo | None) -> Dae
     elif settings.embedded:
         settings = await _with_embedded_database(settings)
     daemon = Daemon(settings, clock)
-    await daemon.prepare()
+    await daemon.prepare(world.shorten_funding if world is not None else None)
     return daemon
 
 
@@ -185,7 +185,7 @@ def _log_stream(state_dir: Path, *, table: bool, as_json: bool) -> Any:
         yield stream
 
 
-def _print_summary(summary: dict[str, Any]) -> None:
+def _print_summary(summary: dict[str, Any], settings: Settings) -> None:
     rows = ", ".join(f"{count} {table}" for table, count in summary["rows"].items())
     typer.echo(f"Inserted {rows}.")
     rejected = ", ".join(f"{count} {reason}" for reason, count in summary["rejected"].items()) or "none"
