@@ -53,6 +53,17 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class EndpointSection(_Section):
+    """One node of the network. Its URLs may hold keys, its name is what is shown."""
+
+    name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
+    rpc_url: str
+    ws_url: str = ""
+    weight: Annotated[int, Field(ge=1, le=100)] = 1
+    requests: Annotated[int, Field(ge=5, le=100_000)] = 100
+    method_requests: Annotated[int, Field(ge=5, le=100_000)] = 40
+
+
 class SolanaSection(_Section):
     network: Literal["mainnet-beta", "devnet", "testnet", "localnet"] = "mainnet-beta"
     rpc_urls: tuple[str, ...] = ()
@@ -61,6 +72,17 @@ class SolanaSection(_Section):
     poll_interval: Annotated[Decimal, Field(ge=Decimal("0.2"), le=60)] = Decimal(2)
     request_timeout: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(10)
     silence_limit: Annotated[Decimal, Field(ge=1, le=600)] = Decimal(30)
+    endpoints: tuple[EndpointSection, ...] = ()
+    subscriptions: Annotated[int, Field(ge=1, le=2)] = 1
+    sweep_interval: Annotated[Decimal, Field(ge=10, le=86_400)] = Decimal(600)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> SolanaSection:
+        names = [endpoint.name for endpoint in self.endpoints]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"solana.endpoints: {', '.join(twice)} stands there more than once")
+        return self
 
 
 class DatabaseSection(_Section):
@@ -191,6 +213,15 @@ class ConfigFile(_Section):
     funding: FundingSection = FundingSection()
     clock: ClockSection = ClockSection()
     markets: Annotated[tuple[MarketSection, ...], Field(min_length=1)] = DEFAULT_MARKETS
+
+    @model_validator(mode="after")
+    def _ages_are_ordered(self) -> ConfigFile:
+        for market in self.markets:
+            fresh = self.use.fresh if market.use.fresh is None else market.use.fresh
+            stale = self.use.stale if market.use.stale is None else market.use.stale
+            if stale < fresh:
+                raise ValueError(f"{market.symbol}: stale is {stale}, expected at least fresh, {fresh}")
+        return self
 
     @model_validator(mode="after")
     def _symbols_are_unique(self) -> ConfigFile:

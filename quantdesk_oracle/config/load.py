@@ -7,20 +7,22 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr, ValidationError
 
 from quantdesk_oracle.config.environment import NETWORK_VARIABLES, Environment
-from quantdesk_oracle.config.file import ConfigFile, MarketSection
+from quantdesk_oracle.config.file import ConfigFile, MarketSection, SolanaSection
 from quantdesk_oracle.config.settings import (
     EMBEDDED,
     DatabaseSettings,
+    EndpointSettings,
     Feed,
     Market,
     NodeSettings,
     Settings,
+    endpoint_name,
 )
+from quantdesk_oracle.config.urls import database_problems, url_problems, websocket_url
 from quantdesk_oracle.errors import ConfigError
 from quantdesk_oracle.model import SECOND, Generation
 from quantdesk_oracle.pricing.acceptance import StorageLimits
@@ -34,6 +36,9 @@ PUBLIC_RPC = {
     "localnet": "http://127.0.0.1:8899",
 }
 _PPM_PER_BP = 100
+_MOST_DIGITS = 9
+_SHOWN = 80
+"""Characters of a wrong value that are repeated to whoever wrote it."""
 NO_DATABASE = (
     "DATABASE_URL is not set. Set it to the database that QuantDesk reads "
     "(postgresql://user:password@host:5432/name), or to `embedded` for a private database in the state "
@@ -57,7 +62,7 @@ def load_settings(
     """
     if env_file is not None and not env_file.is_file():
         raise ConfigError([f"{env_file}: no such file; check --env-file"])
-    environment = Environment(_env_file=env_file)
+    environment = _environment(env_file)
     if own_network:
         environment = environment.model_copy(update=dict.fromkeys(NETWORK_VARIABLES, ""))
     problems: list[str] = []
@@ -66,11 +71,19 @@ def load_settings(
     _overlay(content, environment, problems)
     file = _validate(content, named, problems)
     url = environment.DATABASE_URL if database is None else database
-    problems.extend(_database_problems(url))
+    problems.extend(database_problems("DATABASE_URL", url) if url else [NO_DATABASE])
+    problems.extend(database_problems("SCHEMA_DATABASE_URL", environment.SCHEMA_DATABASE_URL))
     accounts = _accounts(file, environment, problems)
     if problems:
         raise ConfigError(problems)
     return _settings(file, environment, accounts, url, state_dir, named)
+
+
+def _environment(env_file: Path | None) -> Environment:
+    try:
+        return Environment(_env_file=env_file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{env_file}: cannot be read ({error}); check --env-file"]) from None
 
 
 def _read(path: Path, problems: list[str]) -> dict[str, Any]:
@@ -79,7 +92,7 @@ def _read(path: Path, problems: list[str]) -> dict[str, Any]:
             return tomllib.load(stream, parse_float=Decimal)
     except OSError as error:
         problems.append(f"{path}: cannot be read ({error.strerror}); check --config or QUANTDESK_CONFIG")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         problems.append(f"{path}: is no TOML: {error}")
     return {}
 
@@ -109,9 +122,9 @@ def _list(text: str) -> list[str]:
 def _integer(name: str, text: str, problems: list[str]) -> int | None:
     if not text:
         return None
-    if text.isdecimal():
+    if text.isdecimal() and len(text) <= _MOST_DIGITS:
         return int(text)
-    problems.append(f"{name} is {text!r}, expected a whole number")
+    problems.append(f"{name} is {text[:_SHOWN]!r}, expected a whole number")
     return None
 
 
@@ -124,6 +137,10 @@ _VARIABLE_OF_KEY = {
 }
 
 
+_URL_KEYS = (("solana", "rpc_urls"), ("solana", "ws_urls"))
+"""Keys whose values are not repeated: a URL may hold a key."""
+
+
 def _validate(content: Mapping[str, Any], path: Path | None, problems: list[str]) -> ConfigFile:
     try:
         file = ConfigFile.model_validate(content)
@@ -132,7 +149,12 @@ def _validate(content: Mapping[str, Any], path: Path | None, problems: list[str]
         return ConfigFile()
     for key, urls in (("rpc_urls", file.solana.rpc_urls), ("ws_urls", file.solana.ws_urls)):
         schemes = ("http", "https") if key == "rpc_urls" else ("ws", "wss")
-        problems.extend(_url_problems(f"solana.{key}", urls, schemes))
+        problems.extend(url_problems(f"solana.{key}", urls, schemes))
+    for position, endpoint in enumerate(file.solana.endpoints):
+        key = f"solana.endpoints[{position}]"
+        problems.extend(url_problems(f"{key}.rpc_url", (endpoint.rpc_url,), ("http", "https")))
+        if endpoint.ws_url:
+            problems.extend(url_problems(f"{key}.ws_url", (endpoint.ws_url,), ("ws", "wss")))
     if file.solana.ws_urls and file.solana.rpc_urls and len(file.solana.ws_urls) != len(file.solana.rpc_urls):
         problems.append(
             f"WS_URL names {len(file.solana.ws_urls)} endpoints and RPC_URL {len(file.solana.rpc_urls)}: "
@@ -151,29 +173,9 @@ def _sentence(detail: Any, path: Path | None) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "value_error" and isinstance(detail["input"], Mapping):
         return f"{where}{message}"
-    return f"{where}{key}{variable} is {str(detail['input'])[:80]!r}: {message}"
-
-
-def _url_problems(key: str, urls: tuple[str, ...], schemes: tuple[str, ...]) -> list[str]:
-    """Urls that cannot be used; they may hold keys, so a problem names their position and no more."""
-    problems = []
-    for position, url in enumerate(urls):
-        try:
-            parts = urlsplit(url)
-            usable = parts.scheme in schemes and bool(parts.hostname) and (parts.port or 1) > 0
-        except ValueError:
-            usable = False
-        if not usable:
-            problems.append(f"{key}[{position}] is no URL that begins with {' or '.join(schemes)}://")
-    return problems
-
-
-def _database_problems(url: str) -> list[str]:
-    if not url:
-        return [NO_DATABASE]
-    if url != EMBEDDED and not url.startswith(("postgresql://", "postgres://")):
-        return ["DATABASE_URL is neither `embedded` nor a URL that begins with postgresql://"]
-    return []
+    if detail["loc"][:2] in _URL_KEYS:
+        return f"{where}{key}{variable}: {message}"
+    return f"{where}{key}{variable} is {str(detail['input'])[:_SHOWN]!r}: {message}"
 
 
 def _accounts(file: ConfigFile, environment: Environment, problems: list[str]) -> dict[str, tuple[str, str]]:
@@ -240,27 +242,41 @@ def default_state_dir(environment: Environment | None = None) -> Path:
 
 
 def _node(file: ConfigFile) -> NodeSettings:
-    rpc_urls = file.solana.rpc_urls or (PUBLIC_RPC[file.solana.network],)
-    ws_urls = file.solana.ws_urls or tuple(websocket_url(url) for url in rpc_urls)
     return NodeSettings(
         network=file.solana.network,
-        rpc_urls=tuple(SecretStr(url) for url in rpc_urls),
-        ws_urls=tuple(SecretStr(url) for url in ws_urls),
+        endpoints=_endpoints(file.solana),
         commitment=file.solana.commitment,
         poll_interval=float(file.solana.poll_interval),
         request_timeout=float(file.solana.request_timeout),
         silence_limit=float(file.solana.silence_limit),
+        subscriptions=file.solana.subscriptions,
+        sweep_interval=float(file.solana.sweep_interval),
     )
 
 
-def websocket_url(rpc_url: str) -> str:
-    """The websocket URL that belongs to an RPC URL: the same host, and the next port where one is named."""
-    parts = urlsplit(rpc_url)
-    scheme = "wss" if parts.scheme == "https" else "ws"
-    netloc = parts.netloc
-    if parts.port:
-        netloc = netloc.removesuffix(f":{parts.port}") + f":{parts.port + 1}"
-    return urlunsplit((scheme, netloc, parts.path, parts.query, ""))
+def _endpoints(solana: SolanaSection) -> tuple[EndpointSettings, ...]:
+    """The URLs of the environment, else the file's endpoints, else its URLs, else the network's public node."""
+    if solana.endpoints and not solana.rpc_urls:
+        return tuple(
+            EndpointSettings(
+                name=endpoint.name,
+                rpc_url=SecretStr(endpoint.rpc_url),
+                ws_url=SecretStr(endpoint.ws_url or websocket_url(endpoint.rpc_url)),
+                weight=endpoint.weight,
+                requests=endpoint.requests,
+                method_requests=endpoint.method_requests,
+            )
+            for endpoint in solana.endpoints
+        )
+    rpc_urls = solana.rpc_urls or (PUBLIC_RPC[solana.network],)
+    ws_urls = solana.ws_urls or tuple(websocket_url(url) for url in rpc_urls)
+    endpoints: list[EndpointSettings] = []
+    for rpc_url, ws_url in zip(rpc_urls, ws_urls, strict=True):
+        name = endpoint_name(rpc_url)
+        again = sum(endpoint.name.split("#")[0] == name for endpoint in endpoints)
+        name = f"{name}#{again + 1}" if again else name
+        endpoints.append(EndpointSettings(name, SecretStr(rpc_url), SecretStr(ws_url)))
+    return tuple(endpoints)
 
 
 def _market(section: MarketSection, file: ConfigFile, named: tuple[str, str] | None) -> Market:

@@ -56,17 +56,46 @@ class Market:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointSettings:
+    """One node: where it answers, and how it wants to be treated."""
+
+    name: str
+    """How logs, metrics and events call it; never its URL."""
+    rpc_url: SecretStr
+    ws_url: SecretStr
+    weight: int = 1
+    """The heaviest endpoint that is well is in use; of equals the first."""
+    requests: int = 100
+    """Requests that it takes in ten seconds."""
+    method_requests: int = 40
+    """Requests of one method that it takes in ten seconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSettings:
     """How to reach the Solana network."""
 
     network: str
-    rpc_urls: tuple[SecretStr, ...]
-    ws_urls: tuple[SecretStr, ...]
+    endpoints: tuple[EndpointSettings, ...]
     commitment: str
     poll_interval: float
     request_timeout: float
     silence_limit: float
     """Seconds without a frame after which a connection counts as dead."""
+    subscriptions: int = 1
+    """Endpoints that are subscribed to at once; the first delivery of a print wins."""
+    sweep_interval: float = 600.0
+    """Seconds between two readings of each feed's newest signatures."""
+
+    @property
+    def rpc_urls(self) -> tuple[SecretStr, ...]:
+        """The RPC URLs of all endpoints."""
+        return tuple(endpoint.rpc_url for endpoint in self.endpoints)
+
+    @property
+    def ws_urls(self) -> tuple[SecretStr, ...]:
+        """The websocket URLs of all endpoints."""
+        return tuple(endpoint.ws_url for endpoint in self.endpoints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +160,8 @@ class Settings:
 
 def redact_dsn(dsn: str) -> str:
     """``dsn`` with its password, and whatever a query parameter holds, as ``***``."""
-    without_password = re.sub(r"//([^:/@]*):[^@]*@", r"//\1:***@", dsn)
+    # Up to the last @: a password may hold one where somebody forgot to encode it.
+    without_password = re.sub(r"//([^:/@]*):\S*@", r"//\1:***@", dsn)
     return re.sub(r"(?i)\b(password|sslpassword|passfile)=[^&\s]*", r"\1=***", without_password)
 
 

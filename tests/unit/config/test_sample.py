@@ -43,7 +43,7 @@ def test_every_key_stands_in_the_sample(sample: str, key: str) -> None:
 
 def test_keys_that_the_sample_comments_out_are_real_ones(sample: str) -> None:
     known = {*keys_of(ConfigFile), *keys_of(MarketSection)}
-    assert {found for found in re.findall(r"^# (\w+) = ", sample, re.MULTILINE)} <= known
+    assert set(re.findall(r"^# (\w+) = ", sample, re.MULTILINE)) <= known
 
 
 def test_env_example_names_every_variable_that_is_read(root: Path) -> None:
