@@ -1,13 +1,15 @@
-"""What has to hold before the first print: the right cluster, a database, its schema, the markets in it."""
+"""What has to hold before the first print: decoder, cluster, database, schema, markets."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from quantdesk_oracle.errors import ConfigError, NodeError, SchemaError
+from quantdesk_oracle.pyth.idl import assert_discriminators
 from quantdesk_oracle.sources.rpc import WrongClusterError
 from quantdesk_oracle.store import schema
 from quantdesk_oracle.store.markets import ensure_markets, read_markets
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger("bootstrap")
 WhenMade = Callable[[Any], Awaitable[None]]
 """Takes an asyncpg connection."""
+
+
+async def check_decoder() -> None:
+    """The layouts that prices are decoded by must be those of the receiver's IDL. Raises DataError."""
+    # In a thread: anchorpy takes most of a second to import.
+    await asyncio.to_thread(assert_discriminators)
 
 
 async def check_cluster(client: RpcClient) -> None:

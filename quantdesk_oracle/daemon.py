@@ -24,7 +24,13 @@ import structlog
 
 from quantdesk_oracle import __version__
 from quantdesk_oracle.assembly import Parts, World, assemble
-from quantdesk_oracle.bootstrap import WhenMade, check_cluster, ensure_schema, load_markets
+from quantdesk_oracle.bootstrap import (
+    WhenMade,
+    check_cluster,
+    check_decoder,
+    ensure_schema,
+    load_markets,
+)
 from quantdesk_oracle.config.accounts import account_problems
 from quantdesk_oracle.errors import UnavailableError
 from quantdesk_oracle.model import Severity
@@ -92,7 +98,7 @@ class Daemon:
         Raises ConfigError, SchemaError, DatabaseError; what was opened is closed then.
         """
         async with self._closing_on_failure():
-            await check_cluster(self._world.client)
+            await asyncio.gather(check_decoder(), check_cluster(self._world.client))
             await self._world.database.open()
             applied = await ensure_schema(self._world.database, when_made)
             states = await load_markets(self._world.database, self._settings, self._clock.now())
