@@ -67,7 +67,7 @@ class Daemon:
         metrics = Metrics(
             [feed.name for feed in settings.feeds],
             [market.symbol for market in settings.markets],
-            RpcClient.endpoint_names(settings.node),
+            [endpoint.name for endpoint in settings.node.endpoints],
             __version__,
         )
         database = Database(
@@ -75,7 +75,7 @@ class Daemon:
             pool_size=settings.database.pool_size,
             command_timeout=settings.database.command_timeout,
         )
-        self._world = World(settings, clock, database, metrics, RpcClient(settings.node, metrics))
+        self._world = World(settings, clock, database, metrics, RpcClient(settings.node, metrics, clock))
         self._supervisor = Supervisor(metrics)
         self._health: HealthServer | None = None
         self._parts: Parts | None = None

@@ -6,6 +6,7 @@ The environment wins over the file, the file over the defaults that stand in the
 from quantdesk_oracle.config.load import load_settings
 from quantdesk_oracle.config.settings import (
     EMBEDDED,
+    EndpointSettings,
     Feed,
     Market,
     Settings,
@@ -13,4 +14,13 @@ from quantdesk_oracle.config.settings import (
     redact_dsn,
 )
 
-__all__ = ["EMBEDDED", "Feed", "Market", "Settings", "endpoint_name", "load_settings", "redact_dsn"]
+__all__ = [
+    "EMBEDDED",
+    "EndpointSettings",
+    "Feed",
+    "Market",
+    "Settings",
+    "endpoint_name",
+    "load_settings",
+    "redact_dsn",
+]

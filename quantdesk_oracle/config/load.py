@@ -13,7 +13,6 @@ from pydantic import SecretStr, ValidationError
 from quantdesk_oracle.config.environment import NETWORK_VARIABLES, Environment
 from quantdesk_oracle.config.file import ConfigFile, MarketSection, SolanaSection
 from quantdesk_oracle.config.settings import (
-    EMBEDDED,
     DatabaseSettings,
     EndpointSettings,
     Feed,
@@ -137,7 +136,7 @@ _VARIABLE_OF_KEY = {
 }
 
 
-_URL_KEYS = (("solana", "rpc_urls"), ("solana", "ws_urls"))
+_URL_KEYS = (("solana", "rpc_urls"), ("solana", "ws_urls"), ("solana", "endpoints"))
 """Keys whose values are not repeated: a URL may hold a key."""
 
 

@@ -76,6 +76,7 @@ class Poller:
         try:
             data = state.raw() if state is not None else None
         except NodeProtocolError as error:
+            self._client.count_error(error)
             log.warning("account.unreadable", pubkey=pubkey, cause=str(error))
             return
         owner = state.owner if state is not None else ""
@@ -88,7 +89,7 @@ class Poller:
                 "polling.failed", endpoint=self._client.endpoint, cause=str(error), retry_in=round(wait, 2)
             )
         self.failing = str(error)
-        self._client.fail_over()
+        self._client.endpoints.fail_over(str(error))
 
     async def _until_next(self) -> None:
         sleeping = asyncio.ensure_future(self._clock.sleep(self._interval))

@@ -1,28 +1,45 @@
-"""JSON-RPC over HTTP to whichever of the endpoints answers: solders' requests, solana-py's transport."""
+"""JSON-RPC over HTTP: solders' requests, solana-py's transport, answers read here.
+
+Live requests go to the endpoint in use; history is read with what its budget leaves.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import httpx
-import msgspec
 from solana.rpc.providers.async_http import AsyncHTTPProvider
 from solders.account_decoder import UiAccountEncoding
 from solders.commitment_config import CommitmentLevel
 from solders.pubkey import Pubkey
-from solders.rpc.config import RpcAccountInfoConfig
-from solders.rpc.requests import GetGenesisHash, GetMultipleAccounts
+from solders.rpc.config import (
+    RpcAccountInfoConfig,
+    RpcContextConfig,
+    RpcSignaturesForAddressConfig,
+    RpcTransactionConfig,
+)
+from solders.rpc.requests import (
+    GetGenesisHash,
+    GetMultipleAccounts,
+    GetSignaturesForAddress,
+    GetSlot,
+    GetTransaction,
+)
+from solders.signature import Signature
+from solders.transaction_status import UiTransactionEncoding
 
-from quantdesk_oracle.config import endpoint_name
 from quantdesk_oracle.errors import NodeError, NodeProtocolError, RateLimitedError
 from quantdesk_oracle.pyth.addresses import GENESIS_HASHES
 from quantdesk_oracle.sources import wire
+from quantdesk_oracle.sources.budget import Budget
+from quantdesk_oracle.sources.endpoints import Endpoints
 
 if TYPE_CHECKING:
     from solders.rpc.requests import Body
 
+    from quantdesk_oracle.clock import Clock
     from quantdesk_oracle.config.settings import NodeSettings
     from quantdesk_oracle.ops.metrics import Metrics
 
@@ -33,7 +50,11 @@ COMMITMENTS = {
 }
 ACCOUNTS_PER_REQUEST = 100
 """What getMultipleAccounts takes at most."""
+SIGNATURES_PER_REQUEST = 1_000
+"""What getSignaturesForAddress gives at most."""
+_TRANSACTION_VERSION = 0
 _TOO_MANY_REQUESTS = 429
+_LONGEST_PATIENCE = 600.0
 _T = TypeVar("_T")
 
 
@@ -49,109 +70,158 @@ def account_config(commitment: str) -> RpcAccountInfoConfig:
 
 
 class RpcClient:
-    """Asks the endpoint in use; one that fails is left for the next one in the list."""
+    """Asks the endpoint in use, unless told which; counts, times and judges every request."""
 
-    def __init__(self, settings: NodeSettings, metrics: Metrics) -> None:
-        urls = [url.get_secret_value() for url in settings.rpc_urls]
+    def __init__(self, settings: NodeSettings, metrics: Metrics, clock: Clock) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._providers = [AsyncHTTPProvider(url, timeout=settings.request_timeout) for url in urls]
-        self.names = self.endpoint_names(settings)
+        self.endpoints = Endpoints(settings.endpoints, clock)
+        self._providers = [
+            AsyncHTTPProvider(one.rpc_url.get_secret_value(), timeout=settings.request_timeout)
+            for one in settings.endpoints
+        ]
+        self._budgets = [Budget(clock, one.requests, one.method_requests) for one in settings.endpoints]
         self._verified: set[int] = set()
-        self.active = 0
-        """Which endpoint is in use, by position; the subscription follows it."""
-
-    @staticmethod
-    def endpoint_names(settings: NodeSettings) -> tuple[str, ...]:
-        """How the settings' endpoints are called."""
-        return tuple(endpoint_name(url.get_secret_value()) for url in settings.rpc_urls)
 
     @property
     def endpoint(self) -> str:
         """The name of the endpoint in use."""
-        return self.names[self.active]
+        return self.endpoints.active_name
 
-    async def accounts(self, pubkeys: Sequence[str]) -> wire.Accounts:
+    async def accounts(self, pubkeys: Sequence[str], at: int | None = None) -> wire.Accounts:
         """The state of ``pubkeys`` (at most 100), None for those that do not exist. Raises NodeError."""
         request = GetMultipleAccounts(
             [Pubkey.from_string(key) for key in pubkeys], account_config(self._settings.commitment)
         )
-        answer = await self._ask("getMultipleAccounts", request, wire.Accounts)
+        answer = await self._live("getMultipleAccounts", request, wire.Accounts, at)
         if len(answer.value) != len(pubkeys):
             raise NodeProtocolError(
                 f"{self.endpoint} answered {len(answer.value)} accounts, asked for {len(pubkeys)}"
             )
         return answer
 
-    async def verify_cluster(self) -> None:
-        """Make sure that the endpoint in use serves the network of the settings.
+    async def slot(self, at: int | None = None) -> int:
+        """The node's slot at the commitment of the settings. Raises NodeError."""
+        config = RpcContextConfig(COMMITMENTS[self._settings.commitment])
+        return await self._live("getSlot", GetSlot(config), int, at)
+
+    async def signatures(
+        self, address: str, *, before: str | None = None, limit: int = SIGNATURES_PER_REQUEST
+    ) -> list[wire.SignatureInfo]:
+        """Transactions that touched ``address``, newest first, those older than ``before``. Raises NodeError."""
+        config = RpcSignaturesForAddressConfig(
+            before=Signature.from_string(before) if before else None,
+            limit=limit,
+            commitment=self._history_commitment,
+        )
+        request = GetSignaturesForAddress(Pubkey.from_string(address), config)
+        return await self._spare("getSignaturesForAddress", request, list[wire.SignatureInfo])
+
+    async def transaction(self, signature: str) -> wire.Transaction | None:
+        """One transaction; None where no endpoint has it any more. Raises NodeError."""
+        config = RpcTransactionConfig(
+            encoding=UiTransactionEncoding.Json,
+            commitment=self._history_commitment,
+            max_supported_transaction_version=_TRANSACTION_VERSION,
+        )
+        request = GetTransaction(Signature.from_string(signature), config)
+        for rank in range(len(self.endpoints)):
+            at = self.endpoints.follower(rank)
+            found: wire.Transaction | None = await self._spare(
+                "getTransaction", request, wire.OPTIONAL_TRANSACTION, at
+            )
+            if found is not None:
+                return found
+        return None
+
+    async def verify_cluster(self, at: int | None = None) -> None:
+        """Make sure that an endpoint, by default the one in use, serves the network of the settings.
 
         Asked once an endpoint. Raises WrongClusterError, or another NodeError where it does not answer.
         """
+        at = self.endpoints.active if at is None else at
         expected = GENESIS_HASHES.get(self._settings.network)
-        if expected is None or self.active in self._verified:
+        if expected is None or at in self._verified:
             return
-        found = await self._ask("getGenesisHash", GetGenesisHash(), str)
+        found = await self._live("getGenesisHash", GetGenesisHash(), str, at)
+        self.endpoints.healths[at].usable = found == expected
         if found != expected:
             cluster = next((name for name, known in GENESIS_HASHES.items() if known == found), found)
             raise WrongClusterError(
-                f"{self.endpoint} serves {cluster}, SOLANA_NETWORK says {self._settings.network}: "
+                f"{self.endpoints.names[at]} serves {cluster}, SOLANA_NETWORK says {self._settings.network}: "
                 "set RPC_URL and WS_URL to endpoints of that network, or SOLANA_NETWORK to theirs"
             )
-        self._verified.add(self.active)
+        self._verified.add(at)
 
-    def fail_over(self) -> None:
-        """Use the next endpoint in the list from now on."""
-        self._metrics.endpoint(self.endpoint).active.set(0)
-        self.active = (self.active + 1) % len(self._providers)
-        self._metrics.endpoint(self.endpoint).active.set(1)
+    def forget_cluster(self, at: int) -> None:
+        """Ask the endpoint again which cluster it serves: whoever answers there may be another one now."""
+        self._verified.discard(at)
+
+    def count_error(self, error: NodeError) -> None:
+        """Count what is wrong with an answer of the endpoint in use that looked like one."""
+        self._metrics.endpoint(self.endpoint).errors[error.kind].inc()
 
     async def close(self) -> None:
         """Close every connection."""
         for provider in self._providers:
             await provider.close()
 
-    async def _ask(self, method: str, request: Body, kind: type[_T]) -> _T:
-        endpoint = self._metrics.endpoint(self.endpoint)
+    @property
+    def _history_commitment(self) -> CommitmentLevel:
+        """History is not kept of what is only processed."""
+        wanted = COMMITMENTS[self._settings.commitment]
+        return CommitmentLevel.Confirmed if wanted == CommitmentLevel.Processed else wanted
+
+    async def _live(self, method: str, request: Body, kind: type[_T], at: int | None) -> _T:
+        at = self.endpoints.active if at is None else at
+        return await self._ask(at, method, request, kind, self._budgets[at].live)
+
+    async def _spare(self, method: str, request: Body, kind: type[_T], at: int | None = None) -> _T:
+        at = self.endpoints.active if at is None else at
+        return await self._ask(at, method, request, kind, self._budgets[at].spare)
+
+    async def _ask(
+        self, at: int, method: str, request: Body, kind: type[_T], take: Callable[[str], Awaitable[None]]
+    ) -> _T:
+        await take(method)
+        metrics, health = self._metrics.endpoint(self.endpoints.names[at]), self.endpoints.healths[at]
         started = time.monotonic()
         try:
-            text = await self._send(request)
-            answer = self._parse(text, kind)
+            text = await self._send(at, request)
+            answer = wire.read_result(text, kind, self.endpoints.names[at])
         except NodeError as error:
-            endpoint.errors[error.kind].inc()
+            metrics.errors[error.kind].inc()
+            health.failed()
+            if isinstance(error, RateLimitedError):
+                self._budgets[at].pause(error.retry_after)
             raise
-        endpoint.request_duration[method].observe(time.monotonic() - started)
+        seconds = time.monotonic() - started
+        metrics.request_duration[method].observe(seconds)
+        health.succeeded(seconds)
         return answer
 
-    async def _send(self, request: Body) -> str:
+    async def _send(self, at: int, request: Body) -> str:
+        name = self.endpoints.names[at]
         try:
-            return await self._providers[self.active].make_request_unparsed(request)
+            return await self._providers[at].make_request_unparsed(request)
         except httpx.HTTPStatusError as error:
-            raise self._status_error(error.response) from None
+            raise _status_error(name, error.response) from None
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             # httpx' own text may hold the URL, and a URL may hold a key.
-            raise NodeError(f"{self.endpoint} does not answer ({type(error).__name__})") from None
-
-    def _status_error(self, response: httpx.Response) -> NodeError:
-        if response.status_code == _TOO_MANY_REQUESTS:
-            return RateLimitedError(
-                f"{self.endpoint} asks for patience (HTTP 429)", _seconds(response.headers.get("retry-after"))
-            )
-        return NodeError(f"{self.endpoint} answers HTTP {response.status_code}")
-
-    def _parse(self, text: str, kind: type[_T]) -> _T:
-        try:
-            envelope = msgspec.json.decode(text, type=wire.Envelope)
-            if envelope.error is not None:
-                raise wire.error_of(envelope.error, self.endpoint)
-            return msgspec.json.decode(envelope.result, type=kind)
-        except msgspec.MsgspecError as error:
-            raise NodeProtocolError(f"{self.endpoint} answers what cannot be read: {error}") from None
+            raise NodeError(f"{name} does not answer ({type(error).__name__})") from None
 
 
-def _seconds(header: str | None) -> float | None:
-    """A Retry-After in seconds; the form that is a date is not used by any node and counts as none."""
+def _status_error(name: str, response: httpx.Response) -> NodeError:
+    if response.status_code == _TOO_MANY_REQUESTS:
+        return RateLimitedError(
+            f"{name} asks for patience (HTTP 429)", seconds_of(response.headers.get("retry-after"))
+        )
+    return NodeError(f"{name} answers HTTP {response.status_code}")
+
+
+def seconds_of(header: str | None) -> float | None:
+    """A Retry-After in seconds, ten minutes at most; the form that is a date counts as none."""
     try:
-        return min(float(header), 600.0) if header else None
+        return min(max(float(header), 0.0), _LONGEST_PATIENCE) if header else None
     except ValueError:
         return None

@@ -1,29 +1,28 @@
 """The account subscription: a websocket connection of our own, watched, renewed and never trusted.
 
 A connection counts as dead when it is silent for too long (a slot subscription makes a healthy one tick),
-and when the poller has known for as long of a state that it has not delivered.
+when a request of ours goes unanswered for as long, and when the poller has known for as long of a state that
+the subscription has not delivered. A watch beside the reader decides that, by the clock it is given.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import structlog
 from solders.pubkey import Pubkey
 from solders.rpc.requests import AccountSubscribe, SlotSubscribe
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from quantdesk_oracle.config import endpoint_name
 from quantdesk_oracle.errors import NodeError, NodeProtocolError, RateLimitedError
 from quantdesk_oracle.model import SECOND, Observation, Source
 from quantdesk_oracle.retry import STABLE_SECONDS, start_over, until_it_works
 from quantdesk_oracle.sources import wire
-from quantdesk_oracle.sources.rpc import account_config
+from quantdesk_oracle.sources.rpc import account_config, seconds_of
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
@@ -51,7 +50,10 @@ class SubscriptionLostError(NodeError):
 
 
 class Subscription:
-    """Follows all accounts over one connection at a time, for as long as it runs."""
+    """Follows all accounts over one connection at a time, for as long as it runs.
+
+    Number ``rank`` follows the endpoint in use (0) or the best of the others (1).
+    """
 
     def __init__(
         self,
@@ -64,8 +66,9 @@ class Subscription:
         *,
         on_connected: Callable[[str], None],
         on_lost: Callable[[str, SubscriptionLostError], None],
+        rank: int = 0,
     ) -> None:
-        self._urls = [url.get_secret_value() for url in settings.ws_urls]
+        self._rank = rank
         self._settings = settings
         self._client = client
         self._pubkeys = tuple(dict.fromkeys(pubkeys))
@@ -74,13 +77,15 @@ class Subscription:
         self._metrics = metrics
         self._on_connected = on_connected
         self._on_lost = on_lost
-        self._decode = msgspec.json.Decoder(wire.Frame).decode
         self._requested: dict[int, str] = {}
         self._subscribed: dict[int, str] = {}
         self._delivered: dict[str, bytes | None] = {}
         self._ahead_since: dict[str, int] = {}
         self._connection: ClientConnection | None = None
-        self._endpoint = endpoint_name(self._urls[0])
+        self._last_frame = 0
+        self._established_at: int | None = None
+        self._at = client.endpoints.follower(rank)
+        self._endpoint = client.endpoints.names[self._at]
         self.connected = False
         self.connections = 0
         """How many connections have been made."""
@@ -105,42 +110,47 @@ class Subscription:
         """Keep a connection until cancelled."""
         async for attempt in until_it_works(self._clock, (SubscriptionLostError,), on_failure=self._announce):
             with attempt:
-                started = self._clock.now()
                 try:
                     await self._one_connection()
                 finally:
-                    self._forget()
-                    if self._clock.now() - started >= STABLE_SECONDS * SECOND:
+                    if self._was_stable():
                         start_over(attempt.retry_state)
+                    self._forget()
+
+    def _was_stable(self) -> bool:
+        """Whether the connection that has just ended had worked for a minute, its last silence left out."""
+        since = self._established_at
+        return since is not None and self._last_frame - since >= STABLE_SECONDS * SECOND
 
     async def _one_connection(self) -> None:
         """Connect, subscribe and deliver until the connection ends: it always ends with the error raised."""
-        url = self._urls[self._client.active % len(self._urls)]
-        self._endpoint = endpoint_name(url)
+        endpoints = self._client.endpoints
+        self._at = endpoints.follower(self._rank)
+        self._endpoint = endpoints.names[self._at]
+        url = endpoints.settings[self._at].ws_url.get_secret_value()
         limit = self._settings.request_timeout
         try:
             async with connect(url, open_timeout=limit, close_timeout=1, max_size=MAX_FRAME) as connection:
                 self._connection = connection
+                self._last_frame = self._clock.now()
                 await self._subscribe(connection)
-                await self._deliver(connection)
+                await _first_to_end(self._deliver(connection), self._watch())
         except ConnectionClosed as error:
             raise SubscriptionLostError(
                 "closed", f"{self._endpoint} closed the connection ({error})"
             ) from None
         except InvalidStatus as error:
             raise self._refused(error) from None
-        except (InvalidHandshake, InvalidURI, OSError, TimeoutError, EOFError) as error:
+        except (WebSocketException, OSError, TimeoutError, EOFError) as error:
             raise SubscriptionLostError(
                 "refused", f"{self._endpoint} takes no connection ({type(error).__name__})"
             ) from None
 
     def _refused(self, error: InvalidStatus) -> SubscriptionLostError:
         status = error.response.status_code
-        patience = error.response.headers.get("Retry-After", "") if status == _TOO_MANY_REQUESTS else ""
+        patience = error.response.headers.get("Retry-After") if status == _TOO_MANY_REQUESTS else None
         return SubscriptionLostError(
-            "refused",
-            f"{self._endpoint} refuses the connection (HTTP {status})",
-            float(patience) if patience.isdecimal() else None,
+            "refused", f"{self._endpoint} refuses the connection (HTTP {status})", seconds_of(patience)
         )
 
     async def _subscribe(self, connection: ClientConnection) -> None:
@@ -154,26 +164,36 @@ class Subscription:
         await connection.send(SlotSubscribe(number).to_json())
 
     async def _deliver(self, connection: ClientConnection) -> None:
-        limit = self._settings.silence_limit
         while True:
-            try:
-                async with asyncio.timeout(limit):
-                    message = await connection.recv()
-            except TimeoutError:
-                raise SubscriptionLostError(
-                    "stale", f"{self._endpoint} has been silent for {limit:g} s"
-                ) from None
+            message = await connection.recv(decode=False)
+            self._last_frame = self._clock.now()
             self._handle(message)
-            if self._ahead_since:
-                self._check_quiet(limit)
 
-    def _handle(self, message: str | bytes) -> None:
+    async def _watch(self) -> None:
+        """End the connection once it has been silent, unanswering or quiet for longer than the limit."""
+        limit = self._settings.silence_limit
+        opened = self._clock.now()
+        while True:
+            await self._clock.sleep(min(limit / 4, 1.0))
+            now = self._clock.now()
+            allowed = limit * SECOND
+            if now - self._last_frame > allowed:
+                raise SubscriptionLostError("stale", f"{self._endpoint} has been silent for {limit:g} s")
+            if self._requested and now - opened > allowed:
+                raise SubscriptionLostError(
+                    "stale", f"{self._endpoint} has left {len(self._requested)} subscriptions unanswered"
+                )
+            if self._ahead_since:
+                self._check_quiet(now, allowed)
+            if self._at != self._client.endpoints.follower(self._rank):
+                raise SubscriptionLostError("failover", f"{self._endpoint} is no longer the one to follow")
+
+    def _handle(self, message: bytes) -> None:
         try:
-            frame = self._decode(message)
-        except msgspec.MsgspecError as error:
+            frame = wire.read_frame(message)
+        except NodeProtocolError as error:
             # One frame that cannot be read says nothing about the next one.
-            self._metrics.endpoint(self._endpoint).errors[NodeProtocolError.kind].inc()
-            log.warning("frame.unreadable", endpoint=self._endpoint, cause=str(error))
+            self._unreadable("frame.unreadable", error)
             return
         if frame.params is not None:
             self._notified(frame.params)
@@ -181,6 +201,10 @@ class Subscription:
             self._answered_with_error(frame)
         elif frame.id is not None and isinstance(frame.result, int):
             self._answered(frame.id, frame.result)
+
+    def _unreadable(self, event: str, error: NodeProtocolError, **what: str) -> None:
+        self._metrics.endpoint(self._endpoint).errors[error.kind].inc()
+        log.warning(event, endpoint=self._endpoint, cause=str(error), **what)
 
     def _notified(self, params: wire.Params) -> None:
         subject = self._subscribed.get(params.subscription)
@@ -195,7 +219,7 @@ class Subscription:
         try:
             data = state.raw()
         except NodeProtocolError as error:
-            log.warning("account.unreadable", pubkey=pubkey, cause=str(error))
+            self._unreadable("account.unreadable", error, pubkey=pubkey)
             return
         self._delivered[pubkey] = data
         self._ahead_since.pop(pubkey, None)
@@ -226,14 +250,16 @@ class Subscription:
     def _established(self) -> None:
         self.connected = True
         self.connections += 1
+        self._established_at = self._clock.now()
         self._metrics.endpoint(self._endpoint).subscription_up.set(1)
         self._on_connected(self._endpoint)
 
-    def _check_quiet(self, limit: float) -> None:
+    def _check_quiet(self, now: int, allowed: float) -> None:
         pubkey, since = min(self._ahead_since.items(), key=lambda item: item[1])
-        if self._clock.now() - since > limit * SECOND:
+        if now - since > allowed:
             raise SubscriptionLostError(
-                "stale", f"{self._endpoint} has not delivered for {limit:g} s what polling reads of {pubkey}"
+                "stale",
+                f"{self._endpoint} has not delivered for {allowed / SECOND:g} s what polling reads of {pubkey}",
             )
 
     def _forget(self) -> None:
@@ -241,6 +267,7 @@ class Subscription:
             self._metrics.endpoint(self._endpoint).subscription_up.set(0)
         self.connected = False
         self._connection = None
+        self._established_at = None
         for known in (self._requested, self._subscribed, self._delivered, self._ahead_since):
             known.clear()
 
@@ -249,3 +276,16 @@ class Subscription:
         self._metrics.reconnects[error.reason].inc()
         log.info("subscription.retried", endpoint=self._endpoint, cause=str(error), retry_in=round(wait, 2))
         self._on_lost(self._endpoint, error)
+
+
+async def _first_to_end(*works: Coroutine[Any, Any, None]) -> None:
+    """Run ``works`` side by side until one of them ends, which here means: raises."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

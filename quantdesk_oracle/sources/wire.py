@@ -6,7 +6,9 @@ Fields that are not named are skipped by the parser, unknown shapes raise ``msgs
 from __future__ import annotations
 
 import binascii
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,6 +17,7 @@ from quantdesk_oracle.pyth.addresses import SYSTEM_PROGRAM
 
 _BEHIND = (-32005, -32016)
 _RATE_LIMITED = 429
+_T = TypeVar("_T")
 
 
 class AccountState(msgspec.Struct, frozen=True):
@@ -56,6 +59,78 @@ class Envelope(msgspec.Struct, frozen=True):
     error: Any = None
 
 
+class SignatureInfo(msgspec.Struct, frozen=True):
+    """One line of getSignaturesForAddress."""
+
+    signature: str
+    slot: int
+    err: Any = None
+    block_time: int | None = msgspec.field(name="blockTime", default=None)
+
+
+class Instruction(msgspec.Struct, frozen=True):
+    """An instruction of a transaction, accounts as indices of its keys; data in base58."""
+
+    program: int = msgspec.field(name="programIdIndex")
+    accounts: list[int]
+    data: str
+
+
+class InnerInstructions(msgspec.Struct, frozen=True):
+    """What the outer instruction number ``index`` called."""
+
+    index: int
+    instructions: list[Instruction]
+
+
+class LoadedAddresses(msgspec.Struct, frozen=True):
+    """Keys from address tables, which follow the message's own."""
+
+    writable: list[str] = []
+    readonly: list[str] = []
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """What the runtime noted about a transaction."""
+
+    err: Any = None
+    inner: list[InnerInstructions] | None = msgspec.field(name="innerInstructions", default=None)
+    loaded: LoadedAddresses | None = msgspec.field(name="loadedAddresses", default=None)
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A transaction's message."""
+
+    keys: list[str] = msgspec.field(name="accountKeys")
+    instructions: list[Instruction] = []
+
+
+class TransactionBody(msgspec.Struct, frozen=True):
+    """A transaction's message and who signed it."""
+
+    message: Message
+    signatures: list[str] = []
+
+
+class Transaction(msgspec.Struct, frozen=True):
+    """The result of getTransaction with encoding json."""
+
+    slot: int
+    transaction: TransactionBody
+    meta: Meta | None
+    block_time: int | None = msgspec.field(name="blockTime", default=None)
+
+    @property
+    def keys(self) -> list[str]:
+        """Every account key, in the order that instructions count them in."""
+        loaded = self.meta.loaded if self.meta and self.meta.loaded else LoadedAddresses()
+        return [*self.transaction.message.keys, *loaded.writable, *loaded.readonly]
+
+
+OPTIONAL_TRANSACTION: Any = Transaction | None
+"""What getTransaction answers: null for one that the node does not have (any more)."""
+
+
 class Notified(msgspec.Struct, frozen=True):
     """What accountNotification and slotNotification bring."""
 
@@ -79,6 +154,33 @@ class Frame(msgspec.Struct, frozen=True):
     id: int | None = None
     result: int | bool | None = None
     error: Any = None
+
+
+_decode_frame = msgspec.json.Decoder(Frame).decode
+
+
+def read_frame(message: bytes) -> Frame:
+    """One websocket message. Raises NodeProtocolError for whatever is none."""
+    with _readable("a frame"):
+        return _decode_frame(message)
+
+
+def read_result(text: str, kind: type[_T], endpoint: str) -> _T:
+    """The result of an HTTP answer as ``kind``. Raises the NodeError that it holds, or is."""
+    with _readable(f"{endpoint}'s answer"):
+        envelope = msgspec.json.decode(text, type=Envelope)
+        if envelope.error is not None:
+            raise error_of(envelope.error, endpoint)
+        return msgspec.json.decode(envelope.result, type=kind)
+
+
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    try:
+        yield
+    # Bytes that are no UTF-8, and nesting without end, are told by exceptions of their own.
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise NodeProtocolError(f"{what} cannot be read: {error}") from None
 
 
 def error_of(body: Any, endpoint: str) -> NodeError:
