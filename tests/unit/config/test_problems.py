@@ -124,6 +124,8 @@ def test_a_problem_holds_no_secret(problems: Problems, variables: dict[str, str]
         'rpc_urls = "https://rpc.example/sesame"\n',
         'rpc_urls = [["https://rpc.example/sesame"]]\n',
         "ws_urls = {sesame = 1}\n",
+        'endpoints = ["https://rpc.example/sesame"]\n',
+        'endpoints = [{name = "a", rpc_url = ["https://rpc.example/sesame"]}]\n',
     ],
 )
 def test_a_url_of_the_wrong_type_is_not_repeated(problems: Problems, toml: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from quantdesk_oracle.config.environment import Environment
-from quantdesk_oracle.config.file import ConfigFile, MarketSection
+from quantdesk_oracle.config.file import ConfigFile, EndpointSection, MarketSection
 
 _VARIABLE = re.compile(r"^([A-Z][A-Z0-9_]+)=", re.MULTILINE)
 
@@ -42,7 +42,7 @@ def test_every_key_stands_in_the_sample(sample: str, key: str) -> None:
 
 
 def test_keys_that_the_sample_comments_out_are_real_ones(sample: str) -> None:
-    known = {*keys_of(ConfigFile), *keys_of(MarketSection)}
+    known = {*keys_of(ConfigFile), *keys_of(MarketSection), *keys_of(EndpointSection)}
     assert set(re.findall(r"^# (\w+) = ", sample, re.MULTILINE)) <= known
 
 
