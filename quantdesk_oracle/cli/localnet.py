@@ -5,34 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quantdesk_oracle.cli.duration import parse_duration
 from quantdesk_oracle.errors import EX_FAILURE, OracleError
 
 if TYPE_CHECKING:
     from quantdesk_oracle.localnet import LocalnetSettings, LocalNode
 
 _CLUSTERS = ("localnet", "mainnet-beta", "devnet", "testnet")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
-_SECONDS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def _cluster(text: str) -> str:
     if text not in _CLUSTERS:
         raise typer.BadParameter(f"{text!r} is no cluster; expected one of {', '.join(_CLUSTERS)}")
     return text
-
-
-def _duration(text: str) -> float:
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is no duration; expected such as 30s, 5m or 1h")
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 def localnet(
@@ -79,11 +70,11 @@ def localnet(
     Try it: `curl 127.0.0.1:8899/health`; any Solana client reads prices from it.
 
     Exit codes: 0 ended by --for, Ctrl-C or SIGTERM; 1 failure; 2 usage; 65 the dumps or the ledger are none;
-    69 a port is in use.
+    69 a port or the ledger is in use.
     """
     from quantdesk_oracle.localnet import LocalnetSettings
 
-    seconds = None if run_for is None else _duration(run_for)
+    seconds = None if run_for is None else parse_duration(run_for)
     logging.basicConfig(level=logging.INFO, format="localnet: %(message)s")
     settings = LocalnetSettings(
         host=host,

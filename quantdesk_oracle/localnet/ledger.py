@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from quantdesk_oracle.errors import DataError
+from quantdesk_oracle.errors import DataError, UnavailableError
 from quantdesk_oracle.model import PriceUpdate
 
 if TYPE_CHECKING:
@@ -37,13 +38,25 @@ class LedgerEntry(NamedTuple):
 
 
 class Ledger:
-    """An append-only file of prints. Opening it cuts a last line that a dying process left unfinished."""
+    """An append-only file of prints, of one node at a time: the file is locked for as long as it is open.
+
+    Opening it cuts a last line that a dying process left unfinished. Raises UnavailableError where another node
+    writes to it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        _cut_torn_line(path)
         self._file: BinaryIO = path.open("ab", buffering=1 << 20)
+        try:
+            # Held by the open file itself: it ends with the process, however that ends.
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise UnavailableError(
+                f"ledger {path} is in use by another node: end that node, or name another file"
+            ) from None
+        _cut_torn_line(path)
 
     def append(self, entries: Iterable[LedgerEntry]) -> None:
         """Write ``entries`` with one call, so that a killed process leaves all of a batch or none."""
@@ -116,8 +129,6 @@ def _from_line(line: dict[str, Any]) -> LedgerEntry:
 
 
 def _cut_torn_line(path: Path) -> None:
-    if not path.exists():
-        return
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
         start = file.seek(max(0, size - _LONGEST_LINE))

@@ -71,6 +71,15 @@ def test_a_port_in_use_is_exit_69_with_a_sentence() -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_a_ledger_in_use_is_exit_69_with_a_sentence(tmp_path: Path) -> None:
+    ledger = str(tmp_path / "ledger.jsonl")
+    with running("--ledger", ledger):
+        ended = run(*FREE, "--ledger", ledger)
+    assert ended.returncode == 69
+    assert "in use by another node" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from quantdesk_oracle.errors import DataError
+from quantdesk_oracle.errors import DataError, UnavailableError
 from quantdesk_oracle.localnet.ledger import Ledger, LedgerEntry, read_ledger
 from quantdesk_oracle.model import PriceUpdate
 
@@ -81,3 +81,21 @@ def test_a_line_that_is_no_print_is_named(path: Path, line: str) -> None:
         file.write(line + "\n")
     with pytest.raises(DataError, match="line 2"):
         read_ledger(path, newest=10)
+
+
+def test_two_nodes_never_share_a_ledger_and_the_second_is_told_so(path: Path) -> None:
+    with closing(Ledger(path)) as first:
+        with pytest.raises(UnavailableError, match="in use by another node"):
+            Ledger(path)
+        first.append([entry(1)])
+    append(path, [entry(2)])
+    assert [one.update.slot for one in read_ledger(path, newest=10)[0]] == [1, 2]
+
+
+def test_a_refused_second_node_cuts_nothing_off_the_first_ones_line(path: Path) -> None:
+    with closing(Ledger(path)):
+        with path.open("a") as file:
+            file.write('{"market": "half')
+        with pytest.raises(UnavailableError):
+            Ledger(path)
+        assert path.read_text() == '{"market": "half'
