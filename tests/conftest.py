@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.postgres import TEMPLATE, PostgresServer, execute, make_template, programs
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -40,3 +45,44 @@ def shared() -> Path:
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+def _server(version: int) -> Iterator[PostgresServer]:
+    folder = programs(version)
+    if folder is None:
+        pytest.skip(f"PostgreSQL {version} is not installed on this machine")
+    server = PostgresServer(folder)
+    try:
+        server.start()
+        asyncio.run(make_template(server))
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres_18() -> Iterator[PostgresServer]:
+    """The embedded PostgreSQL's programs as a server of this test session."""
+    yield from _server(18)
+
+
+@pytest.fixture(scope="session")
+def postgres_15() -> Iterator[PostgresServer]:
+    """Debian's PostgreSQL 15 as a server of this test session."""
+    yield from _server(15)
+
+
+@pytest.fixture(params=[18, 15], ids=["postgres18", "postgres15"])
+def postgres(request: pytest.FixtureRequest) -> PostgresServer:
+    """Each PostgreSQL in turn."""
+    server: PostgresServer = request.getfixturevalue(f"postgres_{request.param}")
+    return server
+
+
+@pytest.fixture
+async def fresh_dsn(postgres: PostgresServer) -> AsyncIterator[str]:
+    """A fresh database with the schema in it, on each PostgreSQL in turn."""
+    name = f"test_{secrets.token_hex(6)}"
+    await execute(postgres.dsn(), f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
+    yield postgres.dsn(name)
+    await execute(postgres.dsn(), f"DROP DATABASE {name} WITH (FORCE)")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from quantdesk_oracle.model import Event, MarkPrice, PremiumSample, StoredPrint
-from quantdesk_oracle.store.database import Database, query
+from quantdesk_oracle.store.database import Database, RowFaultError, query
 from quantdesk_oracle.store.instants import to_instant, to_seconds, to_timestamp
 
 MarketIds = Mapping[str, UUID]
@@ -28,11 +28,11 @@ class StoredMark(NamedTuple):
 
 async def insert_oracle_prices(database: Database, markets: MarketIds, rows: Sequence[StoredPrint]) -> int:
     """Store prints; how many were new. Raises DatabaseError, of which RowFaultError names a row at fault."""
-    updates = [row.update for row in rows]
+    keys, updates = _keys(markets, rows, "oracle prices"), [row.update for row in rows]
     async with database.connection("cannot store oracle prices") as connection:
         status = await connection.execute(
             query("insert_oracle_prices"),
-            [markets[row.market] for row in rows],
+            keys,
             [update.publish_time for update in updates],
             [update.slot for update in updates],
             [row.received for row in rows],
@@ -49,10 +49,11 @@ async def insert_oracle_prices(database: Database, markets: MarketIds, rows: Seq
 
 async def insert_mark_prices(database: Database, markets: MarketIds, rows: Sequence[MarkPrice]) -> int:
     """Store marks; how many were the first of their instant."""
+    keys = _keys(markets, rows, "mark prices")
     async with database.connection("cannot store mark prices") as connection:
         status = await connection.execute(
             query("insert_mark_prices"),
-            [markets[row.market] for row in rows],
+            keys,
             [row.instant for row in rows],
             [row.mark_price for row in rows],
             [row.index_price for row in rows],
@@ -90,7 +91,7 @@ async def insert_premium_samples(
     database: Database, markets: MarketIds, rows: Sequence[PremiumSample]
 ) -> int:
     """Store samples; how many were the first of their instant. A settled interval makes them `late`."""
-    keys = [markets[row.market] for row in rows]
+    keys = _keys(markets, rows, "premium samples")
     async with database.transaction("cannot store premium samples") as connection:
         # Two statements: the second one's snapshot must see what a settlement has committed meanwhile.
         await connection.execute(query("hold_markets"), sorted(set(keys)))
@@ -140,6 +141,16 @@ async def upkeep(database: Database) -> list[tuple[str, str, int]]:
     async with database.connection("cannot run the schema's upkeep") as connection:
         rows = await connection.fetch(query("upkeep"))
     return [(row["table_name"], row["action"], row["objects"]) for row in rows]
+
+
+def _keys(
+    markets: MarketIds, rows: Sequence[StoredPrint | MarkPrice | PremiumSample], what: str
+) -> list[UUID]:
+    """The rows' markets; a row of one that is not configured, such as an old one of the spool, is at fault itself."""
+    unknown = sorted({row.market for row in rows} - set(markets))
+    if unknown:
+        raise RowFaultError(f"cannot store {what}: no market {', '.join(unknown)} is configured")
+    return [markets[row.market] for row in rows]
 
 
 def _count(status: str) -> int:
