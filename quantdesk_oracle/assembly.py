@@ -52,6 +52,7 @@ class World:
 class Parts:
     """Everything that runs."""
 
+    markets: Markets
     prices: BatchWriter[StoredPrint]
     marks: BatchWriter[MarkPrice]
     events: BatchWriter[Event]
@@ -132,6 +133,7 @@ def assemble(world: World, markets: Markets) -> Parts:
     status = Status(markets, ingest, clock_guard, heartbeat, clock, poller, subscription)
     trouble.status = status
     parts = Parts(
+        markets=markets,
         prices=prices,
         marks=marks,
         events=events,

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ from quantdesk_oracle.ops.systemd import Notifier, Watchdog, watchdog_interval
 from quantdesk_oracle.sources.rpc import RpcClient
 from quantdesk_oracle.store.database import Database
 from quantdesk_oracle.store.schema import NEEDED_VERSION
+from quantdesk_oracle.workers.reread import Reread, reread
 from quantdesk_oracle.workers.state import Markets
 from quantdesk_oracle.workers.supervisor import Supervisor
 
@@ -126,6 +128,14 @@ class Daemon:
         await self._shut_down(before_stop)
         if self._supervisor.failure is not None:
             raise self._supervisor.failure
+
+    def reread(self, before: Settings, now: Settings) -> Reread:
+        """Take over what changed from the settings ``before`` to those of ``now``, as far as a running daemon can."""
+        self._notifier.reloading(time.monotonic_ns() // 1_000)
+        try:
+            return reread(self.parts.markets, before, now, self.parts.journal)
+        finally:
+            self._notifier.ready()
 
     def summary(self) -> dict[str, Any]:
         """What this run did, as `run --json` prints it."""

@@ -79,5 +79,7 @@ def _price(value: Decimal | None) -> str:
 def _footer(daemon: Daemon) -> str:
     summary = daemon.summary()
     rows = summary["rows"]
-    written = ", ".join(f"{rows[table]:,} {table}" for table in ("oracle_prices", "mark_prices", "funding_rates"))
+    written = ", ".join(
+        f"{rows[table]:,} {table}" for table in ("oracle_prices", "mark_prices", "funding_rates")
+    )
     return f"written: {written}    http://127.0.0.1:{daemon.http_port}/status    Ctrl-C ends it"

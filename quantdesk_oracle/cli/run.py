@@ -18,12 +18,16 @@ from quantdesk_oracle.cli.options import ConfigFile, EnvFile, StateDir
 from quantdesk_oracle.errors import EX_FAILURE, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
     from quantdesk_oracle.clock import Clock
     from quantdesk_oracle.config import Settings
     from quantdesk_oracle.daemon import Daemon
     from quantdesk_oracle.demo import Demo
+    from quantdesk_oracle.ops.logging import Logs
 
 LOG_FILE = "daemon.log"
+SWEEP_SECONDS = 5.0
 
 
 def run(
@@ -51,25 +55,32 @@ def run(
     On a terminal a table shows the markets, and the log goes to daemon.log in the state directory; elsewhere
     the log is JSON lines on stdout. Metrics and health: http://127.0.0.1:9464/metrics, /livez, /readyz, /status.
 
-    SIGTERM and Ctrl-C drain and end with 0 within ten seconds; a second one ends at once.
+    SIGTERM and Ctrl-C drain and end with 0 within ten seconds; a second one ends at once. SIGHUP reads the settings
+    again: thresholds of the markets are taken over, whatever else has changed is named and wants a restart.
 
     Exit codes: 0 ended as asked, 1 a worker failed, 69 the database or the port cannot be had, 78 the
     configuration or the schema is wrong.
     """
+    # Whoever asks for new settings before there is a daemon to take them must not kill it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from quantdesk_oracle.config import EMBEDDED, load_settings
 
     seconds = None if run_for is None else parse_duration(run_for)
-    settings = load_settings(
-        config_file=config,
-        env_file=env_file,
-        state_dir=state_dir,
-        database=EMBEDDED if demo else None,
-        own_network=demo,
-    )
+
+    def load() -> Settings:
+        return load_settings(
+            config_file=config,
+            env_file=env_file,
+            state_dir=state_dir,
+            database=EMBEDDED if demo else None,
+            own_network=demo,
+        )
+
+    settings = load()
     _make_state_dir(settings.state_dir)
     table = not as_json and settings.log_format == "auto" and sys.stdout.isatty()
     with _log_stream(settings.state_dir, table=table, as_json=as_json) as stream:
-        summary = asyncio.run(_run(settings, seconds, stream, demo=demo, table=table))
+        summary = asyncio.run(_run(settings, load, seconds, stream, demo=demo, table=table))
     if as_json:
         typer.echo(json.dumps(summary))
     elif summary is not None and table:
@@ -77,7 +88,13 @@ def run(
 
 
 async def _run(
-    settings: Settings, seconds: float | None, stream: TextIO, *, demo: bool, table: bool
+    settings: Settings,
+    load: Callable[[], Settings],
+    seconds: float | None,
+    stream: TextIO,
+    *,
+    demo: bool,
+    table: bool,
 ) -> dict[str, Any] | None:
     """One run of the daemon, from signals to summary; None where it was stopped before it had started."""
     from quantdesk_oracle.clock import SystemClock
@@ -89,11 +106,14 @@ async def _run(
     as_text = settings.log_format == "console" or (settings.log_format == "auto" and stream.isatty())
     logs = logging.setup(json=not as_text, level=settings.log_level, stream=stream, secrets=settings.secrets)
     world = Demo(settings, clock) if demo else None
+    asked = _ask_on_sighup()
     try:
         daemon = await _until_stopped(_prepared(settings, clock, world), stop)
         if daemon is None:
             return None
         async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(_beside(_reread_when_asked(daemon, settings, load, asked)))
+            await stack.enter_async_context(_beside(_sweep(logs, clock)))
             if seconds is not None:
                 handle = asyncio.get_running_loop().call_later(seconds, stop.set)
                 stack.callback(handle.cancel)
@@ -158,6 +178,50 @@ def _stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     return stop
+
+
+def _ask_on_sighup() -> asyncio.Event:
+    """An event that SIGHUP sets; also while the daemon is still being prepared, for when it is."""
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+    return asked
+
+
+async def _reread_when_asked(
+    daemon: Daemon, settings: Settings, load: Callable[[], Settings], asked: asyncio.Event
+) -> None:
+    """Whenever ``asked`` is set, until cancelled. Settings that cannot be used change nothing."""
+    import structlog
+
+    log = structlog.get_logger("run")
+    while True:
+        await asked.wait()
+        asked.clear()
+        try:
+            wished = load()
+        except ConfigError as error:
+            log.error("settings.refused", problems=error.problems)  # noqa: TRY400 (its sentences say all)
+            continue
+        daemon.reread(settings, wished)
+
+
+async def _sweep(logs: Logs, clock: Clock) -> None:
+    """Say every few seconds what the log has left out of repeated lines, until cancelled."""
+    while True:
+        await clock.sleep(SWEEP_SECONDS)
+        logs.sweep()
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run ``work`` for the length of the block; an error of it is raised at the end."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def _live_table(daemon: Daemon, world: Demo | None) -> Any:

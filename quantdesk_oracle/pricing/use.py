@@ -77,6 +77,10 @@ class FeedUse:
         self._seen_since_outage = 0
         self._proven = False
 
+    def limit(self, limits: UseLimits) -> None:
+        """Judge by ``limits`` from now on; what has been proven stays so."""
+        self._limits = limits
+
     def accept(self, update: PriceUpdate, now: int, highest_slot: int) -> None:
         """Take note of an accepted print; one that is not newer than the newest known changes nothing."""
         newest = self._known[-1].update if self._known else None
@@ -124,6 +128,12 @@ class IndexUse:
         self._limits = limits
         self.feeds: Sequence[FeedUse] = tuple(FeedUse(limits) for _ in range(feeds))
         self._last: InUse | None = None
+
+    def limit(self, limits: UseLimits) -> None:
+        """Judge by ``limits`` from now on."""
+        self._limits = limits
+        for feed in self.feeds:
+            feed.limit(limits)
 
     def at(self, instant: int, highest_slot: int) -> InUse:
         """The index at ``instant``: the freshest state of any feed, of equals the newest generation."""

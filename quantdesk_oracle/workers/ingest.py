@@ -98,7 +98,7 @@ class _FeedIntake:
     ) -> None:
         self._ingest = ingest
         self._market = state.symbol
-        self._limits = state.market.storage
+        self._state = state
         self._feed = feed
         self._use = use
         self._seen = seen
@@ -127,7 +127,7 @@ class _FeedIntake:
             self._last, self._last_print = delivered, update
             self._again(observation, highest_slot)
             return
-        judgement = judge(update, self._limits, observation.received)
+        judgement = judge(update, self._state.market.storage, observation.received)
         if judgement.verdict is Verdict.REJECTED:
             assert judgement.reason is not None
             self._reject(

@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from quantdesk_oracle.config import Market
 from quantdesk_oracle.model import SECOND, Freshness
+from quantdesk_oracle.pricing.acceptance import StorageLimits
 from quantdesk_oracle.pricing.funding import FundingParameters, next_boundary
-from quantdesk_oracle.pricing.use import IndexUse
+from quantdesk_oracle.pricing.use import IndexUse, UseLimits
 from quantdesk_oracle.store.markets import MarketRow, ParameterVersion
+
+
+class Change(NamedTuple):
+    """A threshold that has changed: of which market, which one, from what to what."""
+
+    market: str
+    threshold: str
+    before: object
+    now: object
+
+
+class _Band(NamedTuple):
+    mark_band: Decimal
+
+
+Thresholds = StorageLimits | UseLimits | _Band
+
+
+def _changes(market: str, before: Thresholds, now: Thresholds) -> list[Change]:
+    """What differs; ``before`` and ``now`` are of one kind."""
+    return [
+        Change(market, name, old, new)
+        for name, old, new in zip(before._fields, before, now, strict=True)
+        if old != new
+    ]
 
 
 class MarketState:
@@ -28,6 +56,17 @@ class MarketState:
         """Its boundary, µs."""
         self.mark_price: Decimal | None = None
         self.freshness = Freshness.UNPROVEN
+
+    def take_over(self, market: Market) -> list[Change]:
+        """Go by the thresholds of ``market``, the same one as it stands in new settings; what that changes."""
+        kept = self.market
+        self.market = replace(kept, storage=market.storage, use=market.use, mark_band=market.mark_band)
+        self.index.limit(market.use)
+        return [
+            *_changes(self.symbol, kept.storage, market.storage),
+            *_changes(self.symbol, kept.use, market.use),
+            *_changes(self.symbol, _Band(kept.mark_band), _Band(market.mark_band)),
+        ]
 
     def refresh(self, row: MarketRow) -> None:
         """Take over what the table says of the newest funding."""
