@@ -167,6 +167,19 @@ class MarkPrice:
     method: str
     parameter_version: int
     status: Freshness
+    best_bid: Decimal | None = None
+    """With ``best_ask``, None for a one-sided or crossed book: it is no book."""
+    best_ask: Decimal | None = None
+    last_trade_price: Decimal | None = None
+    """None where no trade is young enough."""
+    last_trade_at: int | None = None
+    """µs."""
+    basis_sum: Decimal | None = None
+    """Σ (mid − index) over the averaging window."""
+    basis_count: int = 0
+    basis_mean: Decimal | None = None
+    ema_state: str | None = None
+    """State of moving averages, JSON, where the method has any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +221,11 @@ class FundingRate:
     status: str
     reason: str | None
     input_hash: str
+    long_size: Decimal | None = None
+    """Open positions at settlement, base units; None where it was late or skipped."""
+    short_size: Decimal | None = None
+    total_funding: Decimal | None = None
+    """Quote units."""
 
 
 @dataclass(frozen=True, slots=True)

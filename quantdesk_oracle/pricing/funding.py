@@ -42,6 +42,14 @@ class FundingParameters:
     min_coverage: Decimal = Decimal("0.5")
     version: int = 1
     method: str = "quantdesk"
+    band: Decimal = Decimal("0.01")
+    """How far a mark may leave the index, a fraction."""
+    impact_notional: Decimal = Decimal(20_000)
+    """Quote units that impact prices are for."""
+    initial_margin: Decimal = Decimal(0)
+    """A fraction of the notional; with the next two, only where the method's cap is made of margins."""
+    maintenance_margin: Decimal = Decimal(0)
+    cap_factor: Decimal = Decimal(0)
 
 
 class Average(NamedTuple):
@@ -66,11 +74,13 @@ def next_boundary(instant: int, interval: int) -> int:
     return boundary_at_or_before(instant, interval) + interval * SECOND
 
 
-def average_premium(samples: Sequence[PremiumSample], interval: int) -> Average:
+def average_premium(
+    samples: Sequence[PremiumSample], interval: int, sample_seconds: int = SAMPLE_SECONDS
+) -> Average:
     """Add up the samples of one interval of ``interval`` seconds; those that came late are passed over."""
-    counted = _in_time(samples)
+    counted = in_time(samples)
     premiums = [sample.premium for sample in counted if sample.premium is not None]
-    expected, used = interval // SAMPLE_SECONDS, len(premiums)
+    expected, used = interval // sample_seconds, len(premiums)
     unusable = len(counted) - used
     with localcontext(CONTEXT):
         total = sum(premiums, ZERO)
@@ -83,10 +93,16 @@ def average_premium(samples: Sequence[PremiumSample], interval: int) -> Average:
 def funding_rate(premium: Decimal, parameters: FundingParameters) -> Decimal:
     """F of an interval whose average premium is ``premium``; quantised as stored."""
     with localcontext(CONTEXT):
-        damped = clamp(parameters.interest - premium, -parameters.damping, parameters.damping)
-        eight_hours = clamp(premium + damped, -parameters.cap, parameters.cap)
+        eight_hours = clamp(damped(premium, parameters), -parameters.cap, parameters.cap)
         rate = eight_hours * parameters.interval / EIGHT_HOURS
         return quantise(clamp(rate, -parameters.max_rate, parameters.max_rate))
+
+
+def damped(premium: Decimal, parameters: FundingParameters) -> Decimal:
+    """P + clamp(interest − P, ±damping): a fraction per eight hours, uncapped, not quantised."""
+    with localcontext(CONTEXT):
+        pull = clamp(parameters.interest - premium, -parameters.damping, parameters.damping)
+        return premium + pull
 
 
 def total_funding(long_size: Decimal, short_size: Decimal, boundary_price: Decimal, rate: Decimal) -> Decimal:
@@ -102,13 +118,14 @@ def input_hash(samples: Sequence[PremiumSample]) -> str:
     that came late are left out: an audit reads them too, and the settlement had not seen them.
     """
     digest = hashlib.sha256()
-    for sample in sorted(_in_time(samples), key=lambda each: each.instant):
+    for sample in sorted(in_time(samples), key=lambda each: each.instant):
         premium = "null" if sample.premium is None else f"{quantise(sample.premium):f}"
         digest.update(f"{sample.instant}|{premium}|{sample.status}\n".encode())
     return digest.hexdigest()
 
 
-def _in_time(samples: Sequence[PremiumSample]) -> list[PremiumSample]:
+def in_time(samples: Sequence[PremiumSample]) -> list[PremiumSample]:
+    """The samples that count: not those that came after their interval had been settled."""
     return [sample for sample in samples if sample.status != LATE_SAMPLE]
 
 

@@ -10,6 +10,7 @@ I is the index, the price of the print in use; b the band, a fraction; T the fun
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from typing import NamedTuple
 
@@ -30,6 +31,10 @@ class MarkInputs(NamedTuple):
     basis_mean: Decimal | None = None
     book_price: Decimal | None = None
     """C2 as it comes out of book and trades."""
+    last_trade: Decimal | None = None
+    """The last trade, where it is young enough."""
+    book_ema: Decimal | None = None
+    """Moving average of C2, of methods that have one."""
 
 
 def mark_price(inputs: MarkInputs) -> Decimal:
@@ -57,3 +62,17 @@ def funding_adjusted(
     """C3: the index with the funding that is still to be paid in this interval, not quantised."""
     with localcontext(CONTEXT):
         return index * (1 + funding_rate * seconds_to_funding / funding_interval)
+
+
+def median(values: Sequence[Decimal]) -> Decimal:
+    """The middle of ``values``, the mean of the two in the middle of an even number; not quantised.
+
+    >>> median([Decimal(4), Decimal(1), Decimal(2)])
+    Decimal('2')
+    """
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    if len(ordered) % 2:
+        return ordered[middle]
+    with localcontext(CONTEXT):
+        return (ordered[middle - 1] + ordered[middle]) / 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, localcontext
+from typing import NamedTuple
 
 from quantdesk_oracle.pricing.decimals import CONTEXT, ZERO, quantise
 
@@ -22,3 +23,21 @@ def premium_of_book(index: Decimal, impact_bid: Decimal | None, impact_ask: Deci
         above = max(ZERO, impact_bid - index) if impact_bid is not None else ZERO
         below = max(ZERO, index - impact_ask) if impact_ask is not None else ZERO
         return quantise((above - below) / index)
+
+
+class SampleInputs(NamedTuple):
+    """What a sample is made of: a mark's row, and the book at its instant."""
+
+    index_price: Decimal
+    mark_price: Decimal
+    impact_bid: Decimal | None
+    impact_ask: Decimal | None
+    has_book: bool
+    """Whether any order was live; without one the premium is the mark's."""
+
+
+def premium_of_sample(inputs: SampleInputs) -> Decimal:
+    """The premium of the book where there is one, of the mark where there is none."""
+    if not inputs.has_book:
+        return premium_of_mark(inputs.mark_price, inputs.index_price)
+    return premium_of_book(inputs.index_price, inputs.impact_bid, inputs.impact_ask)

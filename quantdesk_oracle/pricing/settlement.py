@@ -7,14 +7,13 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from quantdesk_oracle.model import SECOND, FundingRate, PremiumSample
+from quantdesk_oracle.pricing import methods
 from quantdesk_oracle.pricing.funding import (
     LATE,
     SETTLED,
     SKIPPED,
     Average,
     FundingParameters,
-    average_premium,
-    funding_rate,
     input_hash,
 )
 
@@ -48,10 +47,16 @@ def settle_interval(
     mark_price: Decimal | None,
     *,
     late: bool,
+    previous: Decimal = Decimal(0),
+    halted: str | None = None,
 ) -> FundingRate:
-    """The row of an interval; rate 0, status `skipped` and a reason where it must not be paid."""
+    """The row of an interval; rate 0, status `skipped` and a reason where it must not be paid.
+
+    ``previous`` is the rate of the interval before, ``halted`` why the market was halted at the boundary.
+    """
     parameters = interval.parameters
-    average = average_premium(samples, parameters.interval)
+    method = methods.of(parameters.method)
+    average = method.average(samples, parameters)
     row = FundingRate(
         market=interval.market,
         boundary=interval.boundary,
@@ -70,16 +75,20 @@ def settle_interval(
         method=parameters.method,
         parameter_version=parameters.version,
         status=SKIPPED,
-        reason=_why_skipped(average, oracle, parameters),
+        reason=_why_skipped(average, oracle, parameters, halted),
         input_hash=input_hash(samples),
     )
     if row.reason is not None or average.premium is None:
         return row
-    rate = funding_rate(average.premium, parameters)
+    rate = method.rate(average.premium, parameters, previous)
     return replace(row, funding_rate=rate, status=LATE if late else SETTLED)
 
 
-def _why_skipped(average: Average, oracle: BoundaryPrint | None, parameters: FundingParameters) -> str | None:
+def _why_skipped(
+    average: Average, oracle: BoundaryPrint | None, parameters: FundingParameters, halted: str | None
+) -> str | None:
+    if halted is not None:
+        return f"halted: {halted}"
     if average.premium is None or average.coverage < parameters.min_coverage:
         return f"coverage below {parameters.min_coverage}: {average.used} of {average.expected} samples"
     if oracle is None:
