@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from quantdesk_oracle.localnet import jsonrpc, wire
-from quantdesk_oracle.localnet.rendering import render_transaction
+from quantdesk_oracle.localnet.rendering import error_of, render_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,12 +104,12 @@ class Methods:
         found = self._node.history.of_address(address, limit=limit, before=before, until=until)
         return [
             {
-                "blockTime": self._node.block_time(push.update.slot),
+                "blockTime": self._node.block_time(push.slot),
                 "confirmationStatus": "finalized",
-                "err": None,
+                "err": error_of(push.outcome),
                 "memo": None,
                 "signature": push.signature,
-                "slot": push.update.slot,
+                "slot": push.slot,
             }
             for push in found
         ]
@@ -128,5 +128,5 @@ class Methods:
                 'again with the following configuration parameter: "maxSupportedTransactionVersion": 0',
             )
         rendered = render_transaction(self._pusher.transaction_of(push), encoding)
-        slot = push.update.slot
+        slot = push.slot
         return {"blockTime": self._node.block_time(slot), "slot": slot, "version": 0, **rendered}

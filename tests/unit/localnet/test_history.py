@@ -1,4 +1,6 @@
-from quantdesk_oracle.localnet.history import History, Push
+from dataclasses import replace
+
+from quantdesk_oracle.localnet.history import History, Leg, Push, Window
 from quantdesk_oracle.localnet.settings import DEFAULT_FEEDS
 from quantdesk_oracle.model import PriceUpdate
 
@@ -72,3 +74,37 @@ def test_the_oldest_are_pruned() -> None:
 
 def test_paging_goes_on_after_pruning() -> None:
     assert found(history(10, limit=5), before="s7") == ["s6", "s5"]
+
+
+def test_however_many_were_pruned_the_newest_are_there_and_no_others() -> None:
+    kept = History(limit=50)
+    for number in range(5_000):
+        kept.add(push(number, (BTC, ETH)[number % 2]))
+        oldest = max(0, number - 49)
+        assert len(kept) == number - oldest + 1
+        assert kept.find(f"s{oldest}") is not None
+        assert kept.find(f"s{oldest - 1}") is None
+    assert found(kept) == [f"s{number}" for number in range(4_998, 4_949, -2)]
+    assert found(kept, before="s4960") == ["s4958", "s4956", "s4954", "s4952", "s4950"]
+    assert found(kept, before="s4000") == []
+    assert found(kept, until="s4000", limit=2) == ["s4998", "s4996"]
+
+
+def test_a_transaction_of_two_feeds_stands_once_in_the_history_of_each() -> None:
+    kept = history(3)
+    both = replace(push(3), second=Leg(ETH, push(3, ETH).update))
+    kept.add(both)
+    assert len(kept) == 4
+    assert found(kept, limit=2) == ["s3", "s2"]
+    assert kept.of_address(ETH.address, limit=9) == [both]
+
+
+def test_a_window_hides_what_is_older_and_what_is_newer() -> None:
+    kept, window = history(10), Window(oldest=3, newest=6)
+    shown = kept.of_address(BTC.address, limit=3, window=window)
+    assert [one.signature for one in shown] == ["s6", "s5", "s4"]
+    assert [one.slot for one in kept.of_address(BTC.address, limit=99, window=window)] == [6, 5, 4, 3]
+    assert [one.slot for one in kept.of_address(BTC.address, limit=99, before="s5", window=window)] == [4, 3]
+    assert kept.find("s2", window) is None
+    assert kept.find("s7", window) is None
+    assert kept.find("s6", window) == push(6)

@@ -1,7 +1,11 @@
+import json
+from dataclasses import replace
+
 import pytest
 from solders.transaction import VersionedTransaction
+from solders.transaction_status import EncodedConfirmedTransactionWithStatusMeta
 
-from quantdesk_oracle.localnet.history import Push
+from quantdesk_oracle.localnet.history import Leg, Outcome, Push
 from quantdesk_oracle.localnet.pushes import merkle_root
 from quantdesk_oracle.localnet.rendering import render_transaction
 from quantdesk_oracle.localnet.settings import DEFAULT_FEEDS, Feed
@@ -65,15 +69,16 @@ def test_the_outer_instruction_is_the_push_programs_and_its_sixth_account_the_fe
 def test_the_inner_instruction_is_the_receivers_and_its_fifth_account_the_feed(pusher: Pusher) -> None:
     for push in pusher.push(batch()):
         built = pusher.transaction_of(push)
-        decoded = decode_instruction(built.inner_data)
-        keys = built.message.account_keys
-        assert str(keys[built.inner_program]) == addresses.RECEIVERS[Generation.CORE_UPGRADED]
-        assert str(keys[built.inner_accounts[decoded.account_index]]) == push.feed.address
+        (call,) = built.calls
+        decoded = decode_instruction(call.data)
+        keys = built.keys
+        assert str(keys[call.program]) == addresses.RECEIVERS[Generation.CORE_UPGRADED]
+        assert str(keys[call.accounts[decoded.account_index]]) == push.feed.address
         assert decode_price_message(decoded.message, push.update.slot) == push.update
 
 
 def test_the_proofs_of_one_batch_lead_to_one_root(pusher: Pusher) -> None:
-    decoded = [decode_instruction(pusher.transaction_of(push).inner_data) for push in pusher.push(batch())]
+    decoded = [decode_instruction(pusher.transaction_of(push).calls[0].data) for push in pusher.push(batch())]
     assert len({merkle_root(one.message, one.proof) for one in decoded}) == 1
 
 
@@ -101,3 +106,86 @@ def test_json_names_instructions_by_index_and_parsed_json_by_key(pusher: Pusher)
 def test_the_payer_pays_the_fee(pusher: Pusher) -> None:
     meta = render_transaction(pusher.transaction_of(pusher.push(batch())[0]), "json")["meta"]
     assert meta["preBalances"][0] - meta["postBalances"][0] == meta["fee"]
+
+
+def shared(pusher: Pusher, *, tables: bool = False) -> Push:
+    """BTC and ETH in one transaction."""
+    btc, eth, _ = pusher.push(batch())
+    return pusher.sign(replace(btc, signature="", second=Leg(eth.feed, eth.update), tables=tables))
+
+
+def test_two_feeds_in_one_transaction_make_a_call_each(pusher: Pusher) -> None:
+    push = shared(pusher)
+    built = pusher.transaction_of(push)
+    assert len(bytes(built.transaction)) <= 1232
+    assert [call.outer for call in built.calls] == [UPDATE_INDEX, UPDATE_INDEX + 1]
+    for leg, call in zip(push.legs, built.calls, strict=True):
+        decoded = decode_instruction(call.data)
+        assert str(built.keys[call.accounts[decoded.account_index]]) == leg.feed.address
+        assert decode_price_message(decoded.message, push.slot) == leg.update
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_with_address_tables_the_feed_is_found_among_the_loaded_addresses_alone(
+    pusher: Pusher, both: bool
+) -> None:
+    plain = shared(pusher) if both else pusher.push(batch())[0]
+    push = pusher.sign(replace(plain, signature="", tables=True))
+    built = pusher.transaction_of(push)
+    rendered = render_transaction(built, "json")
+    static = rendered["transaction"]["message"]["accountKeys"]
+    loaded = rendered["meta"]["loadedAddresses"]
+    keys = [*static, *loaded["writable"], *loaded["readonly"]]
+    assert push.feed.address in loaded["writable"]
+    assert push.feed.address not in static
+    outer = rendered["transaction"]["message"]["instructions"][UPDATE_INDEX]
+    assert keys[outer["accounts"][5]] == push.feed.address
+    inner = rendered["meta"]["innerInstructions"][0]["instructions"][0]
+    assert keys[inner["accounts"][4]] == push.feed.address
+    assert keys[inner["programIdIndex"]] == addresses.RECEIVERS[Generation.CORE_UPGRADED]
+    (lookup,) = rendered["transaction"]["message"]["addressTableLookups"]
+    assert len(lookup["writableIndexes"]) == len(loaded["writable"])
+    assert len(lookup["readonlyIndexes"]) == len(loaded["readonly"])
+    assert len(rendered["meta"]["preBalances"]) == len(keys)
+    parsed = render_transaction(built, "jsonParsed")["transaction"]["message"]["accountKeys"]
+    assert [key["pubkey"] for key in parsed] == keys
+
+
+def test_a_stale_push_succeeds_and_makes_no_call(pusher: Pusher) -> None:
+    push = pusher.sign(replace(pusher.push(batch())[0], signature="", outcome=Outcome.STALE))
+    built = pusher.transaction_of(push)
+    meta = render_transaction(built, "json")["meta"]
+    assert meta["err"] is None
+    assert meta["innerInstructions"] == []
+    assert not any("PostUpdate" in line for line in meta["logMessages"])
+    assert decode_instruction(bytes(built.message.instructions[UPDATE_INDEX].data)).message
+
+
+def test_a_failed_push_has_an_error_although_the_receiver_was_called(pusher: Pusher) -> None:
+    push = pusher.sign(replace(pusher.push(batch())[0], signature="", outcome=Outcome.FAILED))
+    meta = render_transaction(pusher.transaction_of(push), "json")["meta"]
+    assert meta["err"] == {"InstructionError": [UPDATE_INDEX, {"Custom": 6005}]}
+    assert meta["status"] == {"Err": meta["err"]}
+    assert len(meta["innerInstructions"]) == 1
+
+
+def test_one_price_pushed_with_three_outcomes_is_three_transactions(pusher: Pusher) -> None:
+    push = replace(pusher.push(batch())[0], signature="")
+    signatures = {pusher.sign(replace(push, outcome=outcome)).signature for outcome in Outcome}
+    assert len(signatures) == 3
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+@pytest.mark.parametrize("tables", [False, True])
+@pytest.mark.parametrize("encoding", ["json", "jsonParsed", "base64"])
+def test_solders_reads_every_form_of_a_push(
+    pusher: Pusher, outcome: Outcome, tables: bool, encoding: str
+) -> None:
+    push = pusher.sign(replace(shared(pusher), signature="", outcome=outcome, tables=tables))
+    rendered = render_transaction(pusher.transaction_of(push), encoding)
+    found = {"blockTime": 1, "slot": push.slot, "version": 0, **rendered}
+    parsed = EncodedConfirmedTransactionWithStatusMeta.from_json(json.dumps(found))
+    meta = parsed.transaction.meta
+    assert meta is not None
+    assert (meta.err is None) == (outcome is not Outcome.FAILED)
+    assert len(meta.inner_instructions or []) == (0 if outcome is Outcome.STALE else 2)
