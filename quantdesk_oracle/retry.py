@@ -10,7 +10,8 @@ from tenacity import (
     RetryCallState,
     retry_if_exception_type,
     stop_never,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 if TYPE_CHECKING:
@@ -33,11 +34,11 @@ def until_it_works(
     ``on_failure`` is told the error and the seconds until the next attempt. A ``retry_after`` that the error
     carries (seconds) is waited for at least.
     """
-    backoff = wait_exponential_jitter(initial=first, max=longest, jitter=first)
+    backoff = wait_exponential(multiplier=first) + wait_random(0, first)
 
     def wait(state: RetryCallState) -> float:
         asked = getattr(_error(state), "retry_after", None)
-        return max(backoff(state), asked or 0.0)
+        return max(min(backoff(state), longest), asked or 0.0)
 
     def before_sleep(state: RetryCallState) -> None:
         error = _error(state)
