@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from quantdesk_oracle.localnet.jsonrpc import Parameters
     from quantdesk_oracle.localnet.node import Node
-    from quantdesk_oracle.localnet.subscriptions import Subscriber
+    from quantdesk_oracle.localnet.passage import Subscriber
 
 
 class PubSub:

@@ -48,20 +48,20 @@ class Methods:
     def _slot(self, params: Parameters) -> wire.Json:
         config = params.config(0)
         config.commitment()
-        slot = self._node.slot
+        slot = self._node.shown_slot
         config.check_context(slot)
         return slot
 
     def _block_time(self, params: Parameters) -> wire.Json:
         slot = params.whole(0)
-        if slot > self._node.slot:
+        if slot > self._node.shown_slot:
             raise jsonrpc.RpcError(jsonrpc.BLOCK_NOT_AVAILABLE, f"Block not available for slot {slot}")
         return self._node.block_time(slot)
 
     def _account(self, params: Parameters) -> wire.Json:
         pubkey, config = params.pubkey(0), params.config(1)
         read = self._reader(config)
-        return {"context": wire.context(self._node.slot), "value": read(pubkey)}
+        return {"context": wire.context(self._node.shown_slot), "value": read(pubkey)}
 
     def _accounts(self, params: Parameters) -> wire.Json:
         texts, config = params.texts(0), params.config(1)
@@ -69,16 +69,16 @@ class Methods:
             raise jsonrpc.invalid(f"Too many inputs provided; max {MOST_ACCOUNTS}")
         pubkeys = [jsonrpc.parse_pubkey(text, "Invalid param: {}") for text in texts]
         read = self._reader(config)
-        return {"context": wire.context(self._node.slot), "value": [read(pubkey) for pubkey in pubkeys]}
+        return {"context": wire.context(self._node.shown_slot), "value": [read(pubkey) for pubkey in pubkeys]}
 
     def _reader(self, config: Config) -> Callable[[str], wire.Json]:
         """How to read an account under ``config``, once all of it has been checked."""
-        config.commitment()
+        commitment = config.commitment()
         encoding, data_slice = config.encoding(), config.data_slice()
-        config.check_context(self._node.slot)
+        config.check_context(self._node.shown_slot)
 
         def read(pubkey: str) -> wire.Json:
-            state = self._node.read(pubkey)
+            state = self._node.read(pubkey, commitment)
             if state is None:
                 return None
             part = len(state.data) if data_slice is None else min(data_slice.length, len(state.data))
@@ -100,8 +100,10 @@ class Methods:
         if not 0 < limit <= MOST_SIGNATURES:
             raise jsonrpc.invalid(f"Invalid limit; max {MOST_SIGNATURES}")
         before, until = config.signature("before"), config.signature("until")
-        config.check_context(self._node.slot)
-        found = self._node.history.of_address(address, limit=limit, before=before, until=until)
+        config.check_context(self._node.shown_slot)
+        found = self._node.history.of_address(
+            address, limit=limit, before=before, until=until, window=self._node.window()
+        )
         return [
             {
                 "blockTime": self._node.block_time(push.slot),
@@ -118,7 +120,7 @@ class Methods:
         signature, config = jsonrpc.parse_signature(params.text(0)), params.config(1)
         config.at_least_confirmed()
         encoding, most = config.transaction_encoding(), config.whole("maxSupportedTransactionVersion")
-        push = self._node.history.find(signature)
+        push = self._node.history.find(signature, self._node.window())
         if push is None:
             return None
         if most is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from typing import TYPE_CHECKING, Final
@@ -9,41 +10,66 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import WSMsgType, web
 
 from quantdesk_oracle.errors import UnavailableError
-from quantdesk_oracle.localnet import jsonrpc
-from quantdesk_oracle.localnet.pubsub import PubSub
+from quantdesk_oracle.localnet.doors import LONGEST_BODY
+from quantdesk_oracle.localnet.passage import NoAnswerError, RefusalError
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable
 
-    from quantdesk_oracle.localnet.node import Node
-    from quantdesk_oracle.localnet.rpc import Methods
+    from quantdesk_oracle.localnet.doors import Doors
+    from quantdesk_oracle.localnet.passage import HttpAnswer
+    from quantdesk_oracle.localnet.settings import LocalnetSettings
 
-LONGEST_MESSAGE: Final = 4_096
-"""Bytes of one incoming websocket message; a longer one ends the connection, without a close frame."""
-LONGEST_BODY: Final = 50 * 1024
-"""Bytes of one HTTP request."""
 _FRAME_LIMIT: Final = 1 << 20
 _SHUTDOWN_S: Final = 0.2
 
 
 class Connection:
-    """A websocket client. Messages are written at once, or the client is dropped: it never makes anyone wait."""
+    """A websocket client. Messages are written in the same turn of the loop, all of them at once, or the client is
+    dropped: it never makes anyone wait."""
 
     def __init__(self, transport: asyncio.Transport, send_buffer: int) -> None:
         self._transport = transport
         self._send_buffer = send_buffer
+        self._loop = asyncio.get_running_loop()
+        self._out: list[bytes] = []
 
     def deliver(self, message: bytes) -> None:
-        if self._transport.is_closing():
-            return
-        self._transport.write(text_frame(message))
-        if self._transport.get_write_buffer_size() > self._send_buffer:
-            self.drop()
+        self._write(text_frame(message))
 
     def drop(self) -> None:
         """End the connection as a node does: without a close frame."""
+        self._out.clear()
         self._transport.abort()
+
+    def close(self, code: int) -> None:
+        """End the connection with a close frame; the client's own ends the conversation."""
+        self._write(b"\x88\x02" + code.to_bytes(2, "big"))
+
+    def freeze(self) -> None:
+        """Read nothing that the client sends, pings neither, nor notice that it goes."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def thaw(self) -> None:
+        """Read on."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _write(self, frame: bytes) -> None:
+        if self._transport.is_closing():
+            return
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(frame)
+
+    def _flush(self) -> None:
+        frames, self._out = self._out, []
+        if self._transport.is_closing() or not frames:
+            return
+        self._transport.write(b"".join(frames))
+        if self._transport.get_write_buffer_size() > self._send_buffer:
+            self.drop()
 
 
 def text_frame(message: bytes) -> bytes:
@@ -57,11 +83,11 @@ def text_frame(message: bytes) -> bytes:
 
 
 class Server:
-    """Serves ``node`` until it is stopped."""
+    """Serves ``doors`` until it is stopped."""
 
-    def __init__(self, node: Node, methods: Methods) -> None:
-        self._node = node
-        self._methods = methods
+    def __init__(self, settings: LocalnetSettings, doors: Doors) -> None:
+        self._settings = settings
+        self._doors = doors
         self._runners: list[web.ServerRunner] = []
         self._listeners: tuple[socket.socket, ...] = ()
         self._connections: set[Connection] = set()
@@ -70,7 +96,7 @@ class Server:
 
     def bind(self) -> None:
         """Take both ports. Raises UnavailableError where one is taken."""
-        settings = self._node.settings
+        settings = self._settings
         rpc = _listen(settings.host, settings.rpc_port)
         try:
             ws = _listen(settings.host, settings.ws_port)
@@ -116,8 +142,10 @@ class Server:
             return web.Response(status=415, text=required)
         if (request.content_length or 0) > LONGEST_BODY:
             return web.Response(status=413, text="request body is larger than 50 KiB\n")
-        answer = jsonrpc.answer(await request.read(), self._methods.call)
-        return web.Response(body=answer, content_type="application/json")
+        try:
+            return _response(await self._doors.post(await request.read()))
+        except NoAnswerError:
+            return _hang_up(request)
 
     async def _answer_websocket(self, request: web.BaseRequest) -> web.StreamResponse:
         response = web.WebSocketResponse(compress=False, max_msg_size=_FRAME_LIMIT)
@@ -125,32 +153,40 @@ class Server:
             return web.Response(
                 status=400, text="this port speaks websocket; JSON-RPC over HTTP is on the other\n"
             )
-        await response.prepare(request)
-        transport = request.transport
-        assert transport is not None
-        connection = Connection(transport, self._node.settings.send_buffer)
-        self._connections.add(connection)
-        pubsub = PubSub(self._node, connection)
         try:
-            await self._converse(response, connection, pubsub)
-        finally:
-            pubsub.close()
-            self._connections.discard(connection)
+            self._doors.knock()
+        except RefusalError as refusal:
+            return _response(refusal.answer)
+        except NoAnswerError:
+            return _hang_up(request)
+        await response.prepare(request)
+        await self._converse(request, response)
         return response
 
-    async def _converse(
-        self, response: web.WebSocketResponse, connection: Connection, pubsub: PubSub
-    ) -> None:
-        async for message in response:
-            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-                break
-            data = message.data if isinstance(message.data, bytes) else message.data.encode()
-            if len(data) > LONGEST_MESSAGE:
-                connection.drop()
-                break
-            answer = jsonrpc.answer(data, pubsub.call)
-            if answer is not None:
-                connection.deliver(answer)
+    async def _converse(self, request: web.BaseRequest, response: web.WebSocketResponse) -> None:
+        assert request.transport is not None
+        connection = Connection(request.transport, self._settings.send_buffer)
+        self._connections.add(connection)
+        session = self._doors.open(connection)
+        try:
+            async for message in response:
+                if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    break
+                session.receive(message.data if isinstance(message.data, bytes) else message.data.encode())
+        finally:
+            session.close()
+            self._connections.discard(connection)
+
+
+def _response(answer: HttpAnswer) -> web.Response:
+    return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+
+
+def _hang_up(request: web.BaseRequest) -> web.Response:
+    """End the connection without an answer; the response is for nobody."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=503)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -4,24 +4,12 @@ subscriptions with identical parameters are one, with one id, until its last sub
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-
-class Subscriber(Protocol):
-    """A client that can be told. Telling never waits: a client that cannot take it is dropped."""
-
-    def deliver(self, message: bytes) -> None:
-        """Hand over one JSON message."""
-
-
-class Passage:
-    """The one place that every notification passes on its way out; a drill of faults replaces it."""
-
-    def notify(self, subscriber: Subscriber, message: bytes) -> None:
-        subscriber.deliver(message)
+    from quantdesk_oracle.localnet.passage import Passage, Subscriber
 
 
 class DataSlice(NamedTuple):
@@ -44,7 +32,7 @@ class SlotParameters(NamedTuple):
     """Of a slotSubscribe: there are none."""
 
 
-Parameters = AccountParameters | SlotParameters
+Topic = AccountParameters | SlotParameters
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +40,7 @@ class Subscription:
     """One set of parameters and everybody who gave them."""
 
     id: int
-    parameters: Parameters
+    parameters: Topic
     subscribers: dict[Subscriber, None] = field(default_factory=dict)
     """A dict for its order: the first to subscribe is the first to be told."""
 
@@ -64,13 +52,13 @@ class Subscriptions:
         self.passage = passage
         self._next_id = 0
         self._by_id: dict[int, Subscription] = {}
-        self._by_parameters: dict[Parameters, Subscription] = {}
+        self._by_parameters: dict[Topic, Subscription] = {}
         self._of_account: dict[str, list[Subscription]] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def subscribe(self, subscriber: Subscriber, parameters: Parameters) -> int:
+    def subscribe(self, subscriber: Subscriber, parameters: Topic) -> int:
         """Returns the subscription's id."""
         subscription = self._by_parameters.get(parameters)
         if subscription is None:
@@ -78,7 +66,7 @@ class Subscriptions:
         subscription.subscribers[subscriber] = None
         return subscription.id
 
-    def unsubscribe(self, subscriber: Subscriber, subscription_id: int, kind: type[Parameters]) -> bool:
+    def unsubscribe(self, subscriber: Subscriber, subscription_id: int, kind: type[Topic]) -> bool:
         """False where ``subscriber`` has no subscription of that id and kind."""
         subscription = self._by_id.get(subscription_id)
         if (
@@ -106,9 +94,15 @@ class Subscriptions:
     def notify(self, subscription: Subscription, message: bytes) -> None:
         """Tell every subscriber; ``message`` was serialised once for all of them."""
         for subscriber in tuple(subscription.subscribers):
-            self.passage.notify(subscriber, message)
+            self.passage.notify(subscriber, message, subscription.parameters)
 
-    def _open(self, parameters: Parameters) -> Subscription:
+    def reset(self) -> None:
+        """Forget all of them, and count ids from 0 again: the node has been restarted."""
+        self._next_id = 0
+        for known in (self._by_id, self._by_parameters, self._of_account):
+            known.clear()
+
+    def _open(self, parameters: Topic) -> Subscription:
         subscription = Subscription(self._next_id, parameters)
         self._next_id += 1
         self._by_id[subscription.id] = subscription

@@ -50,7 +50,9 @@ async def test_dumps_are_told_one_a_slot_in_the_order_of_their_slots(start, conn
 
 async def test_nothing_else_is_served_beside_dumps(start, connect, clock, folder) -> None:
     node = await start(accounts=folder)
-    assert node.served() == [{"market": None, "symbol": None, "feed_id": None, "pubkey": SOL.address}]
+    assert node.served() == [
+        {"market": None, "symbol": None, "feed_id": None, "pubkey": SOL.address, "generation": None}
+    ]
     assert node.node.read(DEFAULT_FEEDS[0].address) is None
 
 

@@ -1,12 +1,7 @@
 import pytest
 
-from quantdesk_oracle.localnet.subscriptions import (
-    AccountParameters,
-    Passage,
-    SlotParameters,
-    Subscriber,
-    Subscriptions,
-)
+from quantdesk_oracle.localnet.passage import Passage, Subscriber
+from quantdesk_oracle.localnet.subscriptions import AccountParameters, SlotParameters, Subscriptions, Topic
 
 ACCOUNT = AccountParameters("A", "base64", "confirmed", None)
 
@@ -74,12 +69,22 @@ def test_subscribing_twice_is_told_once(subscriptions, recorder) -> None:
 
 def test_every_notification_goes_by_the_passage(recorder) -> None:
     class Twice(Passage):
-        def notify(self, subscriber: Subscriber, message: bytes) -> None:
-            super().notify(subscriber, message)
-            super().notify(subscriber, message)
+        def notify(self, subscriber: Subscriber, message: bytes, topic: Topic) -> None:
+            super().notify(subscriber, message, topic)
+            super().notify(subscriber, message, topic)
 
     subscriptions = Subscriptions(Twice())
     subscriptions.subscribe(recorder, ACCOUNT)
     (subscription,) = subscriptions.of_account("A")
     subscriptions.notify(subscription, b"1")
     assert recorder.messages == [1, 1]
+
+
+def test_after_a_reset_nobody_is_told_and_ids_start_again(subscriptions, recorder) -> None:
+    subscriptions.subscribe(recorder, ACCOUNT)
+    subscriptions.subscribe(recorder, SlotParameters())
+    subscriptions.reset()
+    assert len(subscriptions) == 0
+    assert list(subscriptions.of_account("A")) == []
+    assert list(subscriptions.of_slots()) == []
+    assert subscriptions.subscribe(recorder, SlotParameters()) == 0

@@ -66,3 +66,14 @@ def test_a_frame_holds_its_length_in_one_three_or_nine_bytes(size: int, head: in
     assert frame[0] == 0x81
     assert len(frame) == head + size
     assert int.from_bytes(frame[2:head], "big") == (size if head > 2 else 0)
+
+
+@pytest.mark.parametrize("encoding", ["base64", "jsonParsed"])
+@pytest.mark.parametrize("state", [STATE, AccountDump("1" * 32, SYSTEM_PROGRAM, b"", 0, True, 0)])
+def test_the_quick_way_to_write_a_notification_gives_the_same_bytes(
+    encoding: str, state: AccountDump
+) -> None:
+    result = {"context": {"slot": 7}, "value": wire.account(state, encoding)}
+    assert wire.account_notification(7, state, encoding, None, 3) == wire.notification(
+        "accountNotification", result, 3
+    )
