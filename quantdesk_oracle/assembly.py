@@ -16,6 +16,7 @@ from quantdesk_oracle.sources.polling import Poller
 from quantdesk_oracle.sources.subscription import Subscription, SubscriptionLostError
 from quantdesk_oracle.store import series
 from quantdesk_oracle.store.writer import BatchWriter
+from quantdesk_oracle.workers.books import BookReader
 from quantdesk_oracle.workers.clock_guard import ClockGuard
 from quantdesk_oracle.workers.funding import FundingWorker
 from quantdesk_oracle.workers.ingest import Ingest
@@ -108,8 +109,10 @@ def assemble(world: World, markets: Markets) -> Parts:
     clock_guard = ClockGuard(database, journal, clock, settings.clock_tolerance)
     ingest = Ingest(markets, prices, journal, metrics)
     samples = SampleWorker(markets, marks, database, clock, metrics)
+    books = BookReader(markets, database, journal, interval=settings.mark_interval)
     mark_worker = MarkWorker(
         markets,
+        books,
         marks,
         journal,
         clock,

@@ -13,7 +13,8 @@ from quantdesk_oracle.pyth.idl import assert_discriminators
 from quantdesk_oracle.sources.rpc import WrongClusterError
 from quantdesk_oracle.store import schema
 from quantdesk_oracle.store.markets import ensure_markets, read_markets
-from quantdesk_oracle.workers.funding import current_parameters
+from quantdesk_oracle.workers.books import restore_averages
+from quantdesk_oracle.workers.parameters import current_parameters
 from quantdesk_oracle.workers.state import MarketState
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ async def load_markets(database: Database, settings: Settings, now: int) -> list
     if added:
         log.info("markets.added", markets=added)
     rows = await read_markets(database, [market.symbol for market in settings.markets])
-    return [
-        MarketState(market, rows[market.symbol], await current_parameters(database, rows[market.symbol], now))
-        for market in settings.markets
-    ]
+    states = []
+    for market in settings.markets:
+        row = rows[market.symbol]
+        states.append(MarketState(market, row, await current_parameters(database, row, market, now)))
+    await restore_averages(database, states, now)
+    return states

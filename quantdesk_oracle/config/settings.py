@@ -53,6 +53,12 @@ class Market:
     """Seconds; of a market that is not in the database yet. Afterwards the `markets` table decides."""
     max_funding_rate: int
     """Basis points per interval; likewise."""
+    impact_notional: Decimal = Decimal(20_000)
+    """Quote units that impact prices are for."""
+    method: str = "quantdesk"
+    """Named method of marks and funding, where the market's row names none."""
+    parameters: tuple[tuple[str, Decimal], ...] = ()
+    """Parameters of the method that differ from its defaults."""
 
 
 @dataclass(frozen=True, slots=True)

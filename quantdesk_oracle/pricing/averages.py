@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from decimal import Decimal, localcontext
 from typing import NamedTuple
@@ -81,3 +82,37 @@ class MovingAverage(NamedTuple):
                 quantise(self.numerator * weight + value * elapsed),
                 quantise(self.denominator * weight + elapsed),
             )
+
+
+class Averages(NamedTuple):
+    """The moving averages of a mark: of mid − index, and of the book's price; and the instant (µs) they are of."""
+
+    basis: MovingAverage = MovingAverage()
+    book: MovingAverage = MovingAverage()
+    instant: int | None = None
+
+    def moved(
+        self, instant: int, basis: Decimal | None, book: Decimal | None, decays: tuple[int, int]
+    ) -> Averages:
+        """The averages at ``instant`` (µs); a value that is not there leaves its average where it was."""
+        if self.instant is not None and instant <= self.instant:
+            return self
+        with localcontext(CONTEXT):
+            elapsed = Decimal(SECOND if self.instant is None else instant - self.instant) / SECOND
+        return Averages(
+            self.basis if basis is None else self.basis.moved(basis, elapsed, decays[0]),
+            self.book if book is None else self.book.moved(book, elapsed, decays[1]),
+            instant,
+        )
+
+    def as_json(self) -> str:
+        """As it stands in a mark's row: numbers as decimal strings."""
+        named = {"basis": self.basis, "book": self.book}
+        return json.dumps({name: [f"{each:f}" for each in average] for name, average in named.items()})
+
+    @classmethod
+    def of_json(cls, text: str, instant: int) -> Averages:
+        """Back from a mark's row of ``instant`` (µs)."""
+        stored = json.loads(text)
+        basis, book = (MovingAverage(*map(Decimal, stored[name])) for name in ("basis", "book"))
+        return cls(basis, book, instant)

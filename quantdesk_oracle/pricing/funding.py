@@ -111,17 +111,22 @@ def total_funding(long_size: Decimal, short_size: Decimal, boundary_price: Decim
         return ((long_size - short_size) * boundary_price * rate).quantize(TOTAL_QUANTUM)
 
 
-def input_hash(samples: Sequence[PremiumSample]) -> str:
+def input_hash(samples: Sequence[PremiumSample], *, with_index: bool = False) -> str:
     """SHA-256 (hex) over the samples that counted, in the order of their instants.
 
-    One line a sample: ``instant µs|premium with 12 decimals or null|status``, each ended by a newline. Samples
-    that came late are left out: an audit reads them too, and the settlement had not seen them.
+    One line a sample: ``instant µs|premium with 12 decimals or null|status``, each ended by a newline; with
+    ``with_index`` followed by ``|index`` likewise. Samples that came late are left out: an audit reads them too,
+    and the settlement had not seen them.
     """
     digest = hashlib.sha256()
     for sample in sorted(in_time(samples), key=lambda each: each.instant):
-        premium = "null" if sample.premium is None else f"{quantise(sample.premium):f}"
-        digest.update(f"{sample.instant}|{premium}|{sample.status}\n".encode())
+        index = f"|{_digits(sample.index_price)}" if with_index else ""
+        digest.update(f"{sample.instant}|{_digits(sample.premium)}|{sample.status}{index}\n".encode())
     return digest.hexdigest()
+
+
+def _digits(value: Decimal | None) -> str:
+    return "null" if value is None else f"{quantise(value):f}"
 
 
 def in_time(samples: Sequence[PremiumSample]) -> list[PremiumSample]:

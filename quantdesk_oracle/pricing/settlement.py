@@ -76,7 +76,7 @@ def settle_interval(
         parameter_version=parameters.version,
         status=SKIPPED,
         reason=_why_skipped(average, oracle, parameters, halted),
-        input_hash=input_hash(samples),
+        input_hash=input_hash(samples, with_index=method.NEEDS_INDEX),
     )
     if row.reason is not None or average.premium is None:
         return row

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from quantdesk_oracle.errors import ConfigError
 from quantdesk_oracle.pricing.funding import FundingParameters
+from quantdesk_oracle.pricing.methods import METHODS
 from quantdesk_oracle.store.database import Connection, Database, query
 from quantdesk_oracle.store.instants import to_instant, to_timestamp
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from quantdesk_oracle.config import Market
 
 _BASIS_POINTS = Decimal(10_000)
+MOST = Decimal(10**15)
+"""Beyond any parameter that means something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +30,25 @@ class MarketRow:
     id: UUID
     symbol: str
     funding_interval: int
-    max_funding_rate: int
+    max_funding_rate: Decimal
     """Basis points per interval."""
     funding_rate: Decimal
     """The newest settled rate."""
     last_funding: int | None
     """Its boundary, µs."""
+    halted: str | None
+    """Why the market has neither marks nor samples now; None where it has."""
+    initial_margin: Decimal
+    """A fraction of the notional."""
+    maintenance_margin: Decimal
+    pricing: str | None
+    """The operator's wish in ``metadata -> 'pricing'``: JSON text."""
+
+    def wishes_as(self, other: MarketRow) -> bool:
+        """Whether the columns that parameters are made of are the same."""
+        return replace(self, funding_rate=other.funding_rate, last_funding=None, halted=None) == replace(
+            other, last_funding=None, halted=None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +95,17 @@ def _market_row(row: Any) -> MarketRow:
         max_funding_rate=row["max_funding_rate"],
         funding_rate=row["current_funding_rate"],
         last_funding=None if last is None else to_instant(last),
+        halted=_why_halted(row),
+        initial_margin=Decimal(row["initial_margin_ratio"]) / _BASIS_POINTS,
+        maintenance_margin=Decimal(row["maintenance_margin_ratio"]) / _BASIS_POINTS,
+        pricing=row["pricing"],
     )
+
+
+def _why_halted(row: Any) -> str | None:
+    if not row["is_active"]:
+        return "the market is not active"
+    return None if row["halted_at"] is None else row["halted_reason"] or "no reason was given"
 
 
 async def read_parameters(connection: Connection, market: UUID) -> list[ParameterVersion]:
@@ -107,31 +134,61 @@ async def record_parameters(
     )
 
 
+_VERSIONED = (
+    "max_rate",
+    "interest",
+    "damping",
+    "cap",
+    "min_coverage",
+    "band",
+    "impact_notional",
+    "initial_margin",
+    "maintenance_margin",
+    "cap_factor",
+)
+TUNABLE = ("interest", "damping", "cap", "min_coverage", "band", "impact_notional", "cap_factor")
+"""Parameters that an operator may give a market; the others are columns of its row."""
+
+
 def parameters_of(version: int, method: str, stored: Mapping[str, Any]) -> FundingParameters:
-    """The parameters as they stand in a row: numbers as decimal strings."""
-    return FundingParameters(
-        interval=int(stored["interval"]),
-        max_rate=Decimal(stored["max_rate"]),
-        interest=Decimal(stored["interest"]),
-        damping=Decimal(stored["damping"]),
-        cap=Decimal(stored["cap"]),
-        min_coverage=Decimal(stored["min_coverage"]),
-        version=version,
-        method=method,
-    )
+    """The parameters as they stand in a row: numbers as decimal strings; what an old row lacks is the default."""
+    given = {name: Decimal(stored[name]) for name in _VERSIONED if name in stored}
+    return FundingParameters(interval=int(stored["interval"]), version=version, method=method, **given)
 
 
 def _as_json(parameters: FundingParameters) -> dict[str, str]:
-    return {
-        "interval": str(parameters.interval),
-        "max_rate": str(parameters.max_rate),
-        "interest": str(parameters.interest),
-        "damping": str(parameters.damping),
-        "cap": str(parameters.cap),
-        "min_coverage": str(parameters.min_coverage),
-    }
+    numbers = {name: f"{getattr(parameters, name):f}" for name in _VERSIONED}
+    return {"interval": str(parameters.interval), **numbers}
 
 
-def wished_parameters(row: MarketRow) -> FundingParameters:
-    """What the operator's columns ask for; the rest is the method's default."""
-    return FundingParameters(interval=row.funding_interval, max_rate=row.max_funding_rate / _BASIS_POINTS)
+def wished_parameters(row: MarketRow, market: Market) -> FundingParameters:
+    """What the operator asks for: the row's columns and ``metadata -> 'pricing'``, the settings, the defaults.
+
+    Raises ConfigError for a wish that cannot be met.
+    """
+    name, tuned = _wish(row, market)
+    method = METHODS.get(name)
+    if method is None:
+        raise ConfigError([f"{row.symbol}: no method {name!r}; there are {', '.join(METHODS)}"])
+    wished = method.defaults(row.funding_interval, row.max_funding_rate / _BASIS_POINTS)
+    wished = replace(wished, band=market.mark_band, impact_notional=market.impact_notional)
+    if method.MARGINS:
+        wished = replace(wished, initial_margin=row.initial_margin, maintenance_margin=row.maintenance_margin)
+    return replace(wished, **tuned)
+
+
+def _wish(row: MarketRow, market: Market) -> tuple[str, dict[str, Any]]:
+    """The method's name and the parameters given for it."""
+    if row.pricing is None:
+        return market.method, dict(market.parameters)
+    try:
+        pricing = json.loads(row.pricing)
+        tuned = {key: Decimal(str(value)) for key, value in pricing.items() if key != "method"}
+    except (AttributeError, ArithmeticError) as error:
+        raise ConfigError([f"{row.symbol}: metadata.pricing is {row.pricing}: {error!r}"]) from error
+    unknown = sorted(set(tuned) - set(TUNABLE))
+    if unknown or not all(value.is_finite() and 0 <= value < MOST for value in tuned.values()):
+        raise ConfigError(
+            [f"{row.symbol}: metadata.pricing is {row.pricing}: give {', '.join(TUNABLE)} as numbers from 0"]
+        )
+    return str(pricing.get("method", market.method)), tuned

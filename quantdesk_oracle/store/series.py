@@ -65,6 +65,14 @@ async def insert_mark_prices(database: Database, markets: MarketIds, rows: Seque
             [row.method for row in rows],
             [row.parameter_version for row in rows],
             [row.status.value for row in rows],
+            [row.best_bid for row in rows],
+            [row.best_ask for row in rows],
+            [row.last_trade_price for row in rows],
+            [row.last_trade_at for row in rows],
+            [row.basis_sum for row in rows],
+            [row.basis_count for row in rows],
+            [row.basis_mean for row in rows],
+            [row.ema_state for row in rows],
         )
     return _count(status)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from quantdesk_oracle.model import SECOND, Event, FundingRate, PremiumSample, Severity
-from quantdesk_oracle.pricing.funding import SKIPPED
+from quantdesk_oracle.pricing.funding import SETTLED, SKIPPED, total_funding
 from quantdesk_oracle.pricing.settlement import BoundaryPrint, Interval, settle_interval
 from quantdesk_oracle.store.database import Connection, Database, query
 from quantdesk_oracle.store.instants import to_instant, to_seconds, to_timestamp
@@ -23,15 +25,60 @@ async def settle(
     """
     async with database.transaction(f"cannot settle {interval.market}") as connection:
         state = await connection.fetchrow(query("settlement_state"), market_id)
+        boundary = to_timestamp(interval.boundary)
         # A statement of its own: its snapshot is taken when the market's row is held.
-        if await connection.fetchval(query("funding_exists"), market_id, to_timestamp(interval.boundary)):
+        if await connection.fetchval(query("funding_exists"), market_id, boundary):
+            await connection.execute(query("adopt_market_funding"), market_id, boundary)
             return None
-        samples = await read_samples(connection, market_id, interval)
-        oracle = await _boundary_print(connection, market_id, interval.boundary, dead_after)
-        mark = await connection.fetchval(query("mark_at"), market_id, to_timestamp(interval.boundary))
-        late = to_instant(state["now"]) - interval.boundary > late_after
-        rate = settle_interval(interval, samples, oracle, mark, late=late)
-        return rate if await _store(connection, market_id, rate, to_instant(state["now"])) else None
+        now = to_instant(state["now"])
+        rate = await recompute(
+            connection,
+            market_id,
+            interval,
+            dead_after=dead_after,
+            late=now - interval.boundary > late_after,
+            halted=_halted(state, interval.boundary),
+        )
+        if rate.status == SETTLED:
+            rate = await _with_total(connection, market_id, rate)
+        return rate if await _store(connection, market_id, rate, now) else None
+
+
+async def recompute(
+    connection: Connection,
+    market_id: UUID,
+    interval: Interval,
+    *,
+    dead_after: int,
+    late: bool,
+    halted: str | None = None,
+) -> FundingRate:
+    """The row of an interval as it comes out of what is stored, sizes of positions aside."""
+    boundary = to_timestamp(interval.boundary)
+    samples = await read_samples(connection, market_id, interval)
+    oracle = await _boundary_print(connection, market_id, interval.boundary, dead_after)
+    mark = await connection.fetchval(query("mark_at"), market_id, boundary)
+    previous = await connection.fetchval(query("rate_before"), market_id, boundary)
+    return settle_interval(
+        interval, samples, oracle, mark, late=late, previous=previous or Decimal(0), halted=halted
+    )
+
+
+def _halted(state: Any, boundary: int) -> str | None:
+    """Why the market was halted at ``boundary`` (µs); None where it was not."""
+    if not state["is_active"]:
+        return "the market is not active"
+    if state["halted_at"] is None or to_instant(state["halted_at"]) >= boundary:
+        return None
+    return state["halted_reason"] or "no reason was given"
+
+
+async def _with_total(connection: Connection, market_id: UUID, rate: FundingRate) -> FundingRate:
+    sizes = await connection.fetchrow(query("open_sizes"), market_id)
+    long, short = sizes["long_size"], sizes["short_size"]
+    assert rate.index_price is not None, "a settled interval has a boundary price"
+    total = total_funding(long, short, rate.index_price, rate.funding_rate)
+    return replace(rate, long_size=long, short_size=short, total_funding=total)
 
 
 async def read_samples(connection: Connection, market_id: UUID, interval: Interval) -> list[PremiumSample]:
@@ -43,7 +90,13 @@ async def read_samples(connection: Connection, market_id: UUID, interval: Interv
         to_timestamp(interval.boundary),
     )
     return [
-        PremiumSample(interval.market, to_instant(row["created_at"]), row["premium"], row["status"])
+        PremiumSample(
+            interval.market,
+            to_instant(row["created_at"]),
+            row["premium"],
+            row["status"],
+            index_price=row["index_price"],
+        )
         for row in rows
     ]
 
@@ -95,6 +148,9 @@ async def _store(connection: Connection, market_id: UUID, rate: FundingRate, now
         rate.status,
         rate.reason,
         rate.input_hash,
+        rate.long_size,
+        rate.short_size,
+        rate.total_funding,
     )
     if stored is not None:
         await connection.execute(query("set_market_funding"), market_id, rate.funding_rate, boundary)

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
 
 from quantdesk_oracle.errors import DatabaseError
 from quantdesk_oracle.model import SECOND, FundingRate
-from quantdesk_oracle.pricing.funding import SKIPPED, boundary_at_or_before
+from quantdesk_oracle.pricing.funding import SKIPPED
 from quantdesk_oracle.pricing.settlement import Interval
 from quantdesk_oracle.retry import until_it_works
-from quantdesk_oracle.store.markets import (
-    ParameterVersion,
-    read_markets,
-    read_parameters,
-    record_parameters,
-    wished_parameters,
-)
+from quantdesk_oracle.store.markets import MarketRow, read_markets
 from quantdesk_oracle.store.settlement import first_unsettled, settle
-from quantdesk_oracle.workers.state import in_force_from
+from quantdesk_oracle.workers.parameters import current_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,12 +21,15 @@ if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
     from quantdesk_oracle.ops.metrics import Metrics
     from quantdesk_oracle.store.database import Database
-    from quantdesk_oracle.store.markets import MarketRow
     from quantdesk_oracle.workers.samples import SampleWorker
     from quantdesk_oracle.workers.state import Markets, MarketState
 
 log = structlog.get_logger("workers.funding")
 CHECK_SECONDS = 1.0
+FOLLOW_SECONDS = 5.0
+"""How often the operator's columns are read: a halt shows within as long."""
+HEALING_SECONDS = 600
+"""How long an interval may wait for its gap to be healed; then it is settled by what is there."""
 
 
 class FundingWorker:
@@ -50,7 +46,9 @@ class FundingWorker:
         settle_delay: int,
         late_after: int,
         may_write: Callable[[], bool],
+        healed: Callable[[str, int], bool] = lambda _symbol, _boundary: True,
     ) -> None:
+        """``healed`` says whether a market's prints up to a boundary (µs) are all there that can be had."""
         self._markets = markets
         self._samples = samples
         self._database = database
@@ -59,6 +57,9 @@ class FundingWorker:
         self._settle_delay = settle_delay
         self._late_after = late_after
         self._may_write = may_write
+        self._healed = healed
+        self._started = clock.now()
+        self._followed = 0
         self._settled: dict[str, int] = {}
         self._failing = False
         self.inserted = 0
@@ -77,12 +78,15 @@ class FundingWorker:
 
     async def settle_due(self) -> None:
         """Settle every interval whose boundary has passed, with the delay on top. Raises DatabaseError."""
+        await self._follow_markets()
         due = self._clock.now() - self._settle_delay
         for state in self._markets:
             start = await self._from(state)
             if start is None:
                 continue
             for boundary in state.boundaries_after(start, due):
+                if not self._may_settle(state.symbol, boundary):
+                    break
                 await self._samples.drained(boundary)
                 await self._settle(state, boundary)
                 self._settled[state.symbol] = boundary
@@ -97,6 +101,22 @@ class FundingWorker:
             self._settled[state.symbol] = boundary
             return boundary
         return sample
+
+    def _may_settle(self, symbol: str, boundary: int) -> bool:
+        """Whether a boundary's prints are there, or have been waited for long enough."""
+        waited = self._clock.now() - max(boundary, self._started)
+        return self._healed(symbol, boundary) or waited > HEALING_SECONDS * SECOND
+
+    async def _follow_markets(self) -> None:
+        """Take over, every few seconds, what operators have written into the markets' rows."""
+        now = self._clock.now()
+        if abs(now - self._followed) < FOLLOW_SECONDS * SECOND:
+            return
+        rows = await read_markets(self._database, [state.symbol for state in self._markets])
+        for state in self._markets:
+            if (row := rows.get(state.symbol)) is not None:
+                await self._take_over(state, row)
+        self._followed = now
 
     async def _settle(self, state: MarketState, boundary: int) -> None:
         # Parameters of the interval, which ends at the boundary: those in force just before it.
@@ -130,40 +150,26 @@ class FundingWorker:
     async def _reread(self, state: MarketState) -> None:
         """Take over the newest rate, and the operator's wishes for the intervals to come."""
         rows = await read_markets(self._database, [state.symbol])
-        row = rows.get(state.symbol)
-        if row is None:
-            return
+        if (row := rows.get(state.symbol)) is not None:
+            await self._take_over(state, row, settled=True)
+
+    async def _take_over(self, state: MarketState, row: MarketRow, *, settled: bool = False) -> None:
+        if state.halted != row.halted:
+            log.warning(
+                "market.halted" if row.halted else "market.resumed", market=row.symbol, reason=row.halted
+            )
+        before = state.row
         state.refresh(row)
         metrics = self._metrics.market(state.symbol)
         metrics.funding_rate.set(float(row.funding_rate))
         if row.last_funding is not None:
             metrics.funding_last_boundary.set(row.last_funding / SECOND)
-        state.versions = await current_parameters(self._database, row, self._clock.now())
+        # After a settlement always: another daemon may have recorded a version.
+        if settled or not row.wishes_as(before) or state.market is not state.asked_with:
+            state.versions = await current_parameters(self._database, row, state.market, self._clock.now())
+            state.asked_with = state.market
 
     def _failed(self, error: BaseException, wait: float) -> None:
         if not self._failing:
             log.warning("funding.failed", cause=str(error), retry_in=round(wait, 2))
         self._failing = True
-
-
-async def current_parameters(database: Database, row: MarketRow, now: int) -> list[ParameterVersion]:
-    """The market's parameter versions; a new one is recorded where the operator's columns ask for other values.
-
-    The first version holds from the start of the running interval, a later one from the next boundary of both.
-    """
-    wished = wished_parameters(row)
-    async with database.transaction("cannot read the funding parameters") as connection:
-        versions = await read_parameters(connection, row.id)
-        newest = versions[-1].parameters if versions else None
-        if newest is not None and replace(wished, version=newest.version) == newest:
-            return versions
-        if newest is None:
-            start = boundary_at_or_before(now, wished.interval)
-        else:
-            wished = replace(wished, version=newest.version + 1)
-            start = max(in_force_from(now, newest.interval, wished.interval), versions[-1].in_force_from)
-        await record_parameters(connection, row.id, wished, start)
-        log.info(
-            "parameters.recorded", market=row.symbol, version=wished.version, in_force_from=start // SECOND
-        )
-        return await read_parameters(connection, row.id)

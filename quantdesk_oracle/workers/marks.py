@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from decimal import Decimal
+from collections.abc import Callable, Mapping
+from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING
 
 import structlog
 
 from quantdesk_oracle.model import SECOND, Freshness, MarkPrice, Severity
-from quantdesk_oracle.pricing.decimals import quantise, scaled
-from quantdesk_oracle.pricing.mark import MarkInputs, mark_price
+from quantdesk_oracle.pricing import methods
+from quantdesk_oracle.pricing.averages import Mean
+from quantdesk_oracle.pricing.book import Book, book_price, impact_price
+from quantdesk_oracle.pricing.decimals import CONTEXT, quantise, scaled
+from quantdesk_oracle.pricing.mark import MarkInputs
+from quantdesk_oracle.pricing.methods import hyperliquid
 from quantdesk_oracle.pricing.use import InUse
+from quantdesk_oracle.workers.samples import Taken
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
     from quantdesk_oracle.ops.metrics import Metrics
     from quantdesk_oracle.store.writer import BatchWriter
+    from quantdesk_oracle.workers.books import BookReader
     from quantdesk_oracle.workers.journal import Journal
     from quantdesk_oracle.workers.state import Markets, MarketState
 
@@ -36,6 +42,7 @@ class MarkWorker:
     def __init__(
         self,
         markets: Markets,
+        books: BookReader,
         writer: BatchWriter[MarkPrice],
         journal: Journal,
         clock: Clock,
@@ -43,9 +50,10 @@ class MarkWorker:
         *,
         interval: int,
         may_write: Callable[[], bool],
-        on_instant: Callable[[int], None],
+        on_instant: Callable[[int, Mapping[str, Taken]], None],
     ) -> None:
         self._markets = markets
+        self._books = books
         self._writer = writer
         self._journal = journal
         self._clock = clock
@@ -58,28 +66,56 @@ class MarkWorker:
         """Tick until cancelled."""
         instant = self._next_instant(self._clock.now())
         while True:
-            await self._clock.sleep_until(instant)
-            self.tick(instant)
-            instant += self._interval
+            if await self._slept_until(instant):
+                await self.tick(instant)
+                instant += self._interval
             now = self._clock.now()
-            if now - instant > MAX_LATENESS:
+            if now - instant > MAX_LATENESS or instant - now > self._interval + SECOND:
                 resumed = self._next_instant(now)
-                self._say_skipped(instant, resumed)
+                self._say_jumped(instant, resumed)
                 instant = resumed
 
-    def tick(self, instant: int) -> None:
-        """Compute and queue the marks of ``instant`` (µs)."""
+    async def _slept_until(self, instant: int) -> bool:
+        """Wait for ``instant``; False as soon as the clock turns out to have been set back."""
+        while (left := instant - self._clock.now()) > 0:
+            if left > self._interval + SECOND:
+                return False
+            await self._clock.sleep_until(instant - max(left - SECOND, 0))
+        return True
+
+    async def tick(self, instant: int) -> None:
+        """Compute and queue the marks of ``instant`` (µs), and hand the sampler what it is to sample."""
+        in_use = {
+            state.symbol: state.index.at(instant, self._markets.highest_slot) for state in self._markets
+        }
         for state in self._markets:
-            in_use = state.index.at(instant, self._markets.highest_slot)
-            self._follow(state, in_use)
-            if in_use.freshness in (Freshness.FRESH, Freshness.STALE) and self._may_write():
-                mark = mark_of(state, in_use, instant)
-                state.mark_price = mark.mark_price
-                self._writer.put(mark)
-                self._measure(mark)
-            else:
+            self._follow(state, in_use[state.symbol])
+        books = await self._books.read(instant) if self._may_write() else None
+        taken = {}
+        for state in self._markets:
+            book = None if books is None or state.halted is not None else books.get(state.symbol)
+            if book is None:
                 state.mark_price = None
-        self._on_instant(instant)
+            else:
+                taken[state.symbol] = self._take(state, in_use[state.symbol], book, instant)
+        self._on_instant(instant, taken)
+
+    def _take(self, state: MarketState, in_use: InUse, book: Book, instant: int) -> Taken:
+        """Write a market's mark where its index is usable; what a sample of the same instant is made of."""
+        state.mark_price = None
+        if in_use.freshness in (Freshness.FRESH, Freshness.STALE):
+            mark = mark_of(state, in_use, book, instant)
+            state.mark_price = mark.mark_price
+            self._writer.put(mark)
+            self._measure(mark)
+        parameters = state.parameters_at(instant)
+        return Taken(
+            freshness=in_use.freshness,
+            impact_bid=impact_price(book.bids, parameters.impact_notional),
+            impact_ask=impact_price(book.asks, parameters.impact_notional),
+            has_book=not book.empty and not book.crossed,
+            method=parameters.method,
+        )
 
     def _next_instant(self, now: int) -> int:
         return (now // self._interval + 1) * self._interval
@@ -109,37 +145,73 @@ class MarkWorker:
         metrics.mark_price.set(float(mark.mark_price))
         metrics.mark_index_ratio.set(float(mark.mark_price / mark.index_price - 1))
 
-    def _say_skipped(self, first: int, resumed: int) -> None:
-        instants = (resumed - first) // self._interval
-        log.warning("marks.skipped", instants=instants, cause="the loop or the clock jumped")
+    def _say_jumped(self, expected: int, resumed: int) -> None:
+        instants = max(resumed - expected, 0) // self._interval
+        log.warning("marks.skipped", instants=instants, cause="the loop stood still, or the clock was set")
         self._journal.record(
             "marks.skipped",
             Severity.WARNING,
             instants=instants,
-            first=first // SECOND,
+            first=expected // SECOND,
             resumed=resumed // SECOND,
         )
 
 
-def mark_of(state: MarketState, in_use: InUse, instant: int) -> MarkPrice:
-    """The mark of a market whose index is usable at ``instant``."""
+def mark_of(state: MarketState, in_use: InUse, book: Book, instant: int) -> MarkPrice:
+    """The mark of a market whose index is usable at ``instant``; its averages move along."""
     update = in_use.update
     assert update is not None
     parameters = state.parameters_at(instant)
+    method = methods.of(parameters.method)
     index = quantise(scaled(update.price, update.exponent))
-    seconds = Decimal(state.next_boundary(instant) - instant) / SECOND
-    inputs = MarkInputs(index, state.funding_rate, seconds, parameters.interval, state.market.mark_band)
+    touch, last = book.touch, book.last_trade.price if book.last_trade else None
+    votes = book_price(touch, last)
+    basis = _basis(state, book, index, instant)
+    mean = state.basis.mean(instant, method.BASIS_SECONDS)
+    if method.AVERAGES:
+        decays = (hyperliquid.BASIS_SECONDS, hyperliquid.BOOK_SECONDS)
+        state.averages = state.averages.moved(instant, basis, votes, decays)
+        mean = Mean(None, 0, state.averages.basis.value)
+    inputs = MarkInputs(
+        index_price=index,
+        funding_rate=state.funding_rate,
+        seconds_to_funding=Decimal(state.next_boundary(instant) - instant) / SECOND,
+        funding_interval=parameters.interval,
+        band=parameters.band,
+        basis_mean=mean.mean,
+        book_price=votes,
+        last_trade=last,
+        book_ema=state.averages.book.value if method.AVERAGES else None,
+    )
     return MarkPrice(
         market=state.symbol,
         instant=instant,
-        mark_price=mark_price(inputs),
+        mark_price=method.mark(inputs),
         index_price=index,
         publish_time=update.publish_time,
         slot=update.slot,
-        funding_rate=state.funding_rate,
-        seconds_to_funding=seconds,
+        funding_rate=inputs.funding_rate,
+        seconds_to_funding=inputs.seconds_to_funding,
         funding_interval=parameters.interval,
         method=parameters.method,
         parameter_version=parameters.version,
         status=in_use.freshness,
+        best_bid=touch[0] if touch else None,
+        best_ask=touch[1] if touch else None,
+        last_trade_price=last,
+        last_trade_at=book.last_trade.instant if book.last_trade else None,
+        basis_sum=mean.sum,
+        basis_count=mean.number,
+        basis_mean=None if method.AVERAGES else mean.mean,
+        ema_state=state.averages.as_json() if method.AVERAGES else None,
     )
+
+
+def _basis(state: MarketState, book: Book, index: Decimal, instant: int) -> Decimal | None:
+    """mid − index, taken into the market's window; None where no mid means anything."""
+    if book.mid is None:
+        return None
+    with localcontext(CONTEXT):
+        basis = book.mid - index
+    state.basis.take(instant, basis)
+    return basis

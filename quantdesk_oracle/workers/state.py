@@ -11,6 +11,7 @@ from uuid import UUID
 from quantdesk_oracle.config import Market
 from quantdesk_oracle.model import SECOND, Freshness
 from quantdesk_oracle.pricing.acceptance import StorageLimits
+from quantdesk_oracle.pricing.averages import Averages, Window
 from quantdesk_oracle.pricing.funding import FundingParameters, next_boundary
 from quantdesk_oracle.pricing.use import IndexUse, UseLimits
 from quantdesk_oracle.store.markets import MarketRow, ParameterVersion
@@ -54,8 +55,16 @@ class MarketState:
         """F_last: the newest settled rate."""
         self.last_funding = row.last_funding
         """Its boundary, µs."""
+        self.row = row
+        """As the table had it last."""
+        self.asked_with = market
+        """The settings that ``versions`` were read with."""
+        self.halted = row.halted
+        """Why there are neither marks nor samples; None where there are."""
         self.mark_price: Decimal | None = None
         self.freshness = Freshness.UNPROVEN
+        self.basis = Window()
+        self.averages = Averages()
 
     def take_over(self, market: Market) -> list[Change]:
         """Go by the thresholds of ``market``, the same one as it stands in new settings; what that changes."""
@@ -70,8 +79,10 @@ class MarketState:
 
     def refresh(self, row: MarketRow) -> None:
         """Take over what the table says of the newest funding."""
+        self.row = row
         self.funding_rate = row.funding_rate
         self.last_funding = row.last_funding
+        self.halted = row.halted
 
     def parameters_at(self, instant: int) -> FundingParameters:
         """The version in force at ``instant`` (µs)."""

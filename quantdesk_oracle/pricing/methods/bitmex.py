@@ -34,6 +34,7 @@ from quantdesk_oracle.pricing.premium import SampleInputs
 
 BASIS_SECONDS = 150
 AVERAGES = False
+NEEDS_INDEX = False
 MARGINS = True
 PREMIUM_SECONDS = 60
 

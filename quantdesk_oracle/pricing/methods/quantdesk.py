@@ -25,6 +25,7 @@ from quantdesk_oracle.pricing.premium import SampleInputs, premium_of_sample
 
 BASIS_SECONDS = 150
 AVERAGES = False
+NEEDS_INDEX = False
 MARGINS = False
 
 
