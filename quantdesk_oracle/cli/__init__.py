@@ -11,6 +11,7 @@ from quantdesk_oracle import __version__
 from quantdesk_oracle.cli.config import app as config_app
 from quantdesk_oracle.cli.db import app as db_app
 from quantdesk_oracle.cli.decode import decode
+from quantdesk_oracle.cli.doctor import doctor
 from quantdesk_oracle.cli.health import health
 from quantdesk_oracle.cli.localnet import localnet
 from quantdesk_oracle.cli.run import run
@@ -30,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(run)
+app.command()(doctor)
 app.command()(health)
 app.command()(localnet)
 app.command()(decode)
