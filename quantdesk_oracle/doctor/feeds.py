@@ -14,7 +14,7 @@ from quantdesk_oracle.errors import DecodeError
 from quantdesk_oracle.model import SECOND, Freshness, Generation, PriceUpdate, Reason, Verdict
 from quantdesk_oracle.pricing.acceptance import judge
 from quantdesk_oracle.pricing.decimals import scaled
-from quantdesk_oracle.pricing.use import freshness_of
+from quantdesk_oracle.pricing.use import age_of, freshness_of
 from quantdesk_oracle.pyth.accounts import decode_price
 from quantdesk_oracle.pyth.addresses import (
     FEED_SYMBOLS,
@@ -140,6 +140,9 @@ def _print(
         f"{held}, {generation}: {scaled(update.price, update.exponent):f} ± {ratio:.1f} bp, "
         f"published {_span(age)} ago."
     )
+    by_chain = age_of(update, now, slot, market.use) // SECOND
+    if by_chain > age:
+        said += f" By the chain's own slots it is {_span(by_chain)} old."
     figures = {
         "age_seconds": age,
         "confidence_bp": round(ratio, 2),

@@ -174,6 +174,15 @@ async def test_a_dead_account_is_told_with_its_age(node: Node, examined: Examine
     assert "published 2 hours ago" in found.finding
 
 
+async def test_an_account_that_the_chain_has_left_behind_is_told_so(
+    node: Node, examined: Examine, tmp_path: Path
+) -> None:
+    (found,) = [
+        f for f in await examined(await node(accounts=a_dump(tmp_path, slot=1_000))) if f.code == "feed.dead"
+    ]
+    assert "By the chain's own slots it is" in found.finding
+
+
 async def test_a_wrong_owner_is_told(node: Node, examined: Examine, tmp_path: Path) -> None:
     findings = await examined(await node(accounts=a_dump(tmp_path, owner=SOMEBODY)))
     (found,) = [finding for finding in findings if finding.code == "feed.wrong_owner"]
@@ -182,7 +191,7 @@ async def test_a_wrong_owner_is_told(node: Node, examined: Examine, tmp_path: Pa
 
 
 async def test_a_wide_oracle_is_told_in_basis_points(node: Node, examined: Examine, tmp_path: Path) -> None:
-    served = await node(accounts=a_dump(tmp_path, price=10_000_000_000, confidence=100_000_000))
+    served = await node(accounts=a_dump(tmp_path, slot=10**9, price=10_000_000_000, confidence=100_000_000))
     (found,) = [f for f in await examined(served) if f.code == "feed.wide"]
     assert "± 100.0 bp" in found.finding
 
