@@ -13,6 +13,10 @@ from quantdesk_oracle.pyth import layouts
 
 _STATUS_NAMES = ("unknown", "trading", "halted", "auction", "ignored")
 _TRADING = 1
+# A named tuple's own constructor is a Python function, a third of what decoding costs; this is what it ends with.
+_new = tuple.__new__
+_FULL_ENDS = (None, True, False)
+"""signatures, trading and legacy of a *Full* PriceUpdateV2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,10 @@ def decode_price(data: bytes) -> PriceUpdate:
     """
     if data[:8] == layouts.PRICE_UPDATE_V2:
         return _price_update_v2(data)
-    account_type, _ = _legacy_header(data)
-    if account_type != layouts.LEGACY_PRICE:
+    if data[:12] != layouts.LEGACY_PRICE_START:
+        account_type, _ = _legacy_header(data)
         raise DecodeError(Reason.NOT_A_PRICE, 8, account_type, "account type 3 (price)")
-    return decode_legacy_price(data).update
+    return _legacy_update(data)[0]
 
 
 def decode_price_update_v2(data: bytes) -> PriceUpdate:
@@ -85,31 +89,8 @@ def decode_price_update_v2(data: bytes) -> PriceUpdate:
 def decode_legacy_price(data: bytes) -> LegacyPrice:
     """Decode a legacy price account from its 240-byte head, whatever its length (Pythnet's has 12,576)."""
     _legacy_header(data, layouts.LEGACY_PRICE)
-    if len(data) < layouts.LEGACY_PRICE_HEAD.size:
-        raise _too_short(data, layouts.LEGACY_PRICE_HEAD.size)
-    (
-        price_type, exponent, components, _, _, _, ema, _, _, ema_conf, _, _, timestamp, _, _, _, _, _,
-        product, _, _, _, _, prev_timestamp, price, conf, status, action, slot,
-    ) = layouts.LEGACY_PRICE_HEAD.unpack_from(data)  # fmt: skip
-    if price_type != layouts.LEGACY_SPOT_PRICE:
-        raise DecodeError(Reason.BAD_TYPE, 16, price_type, "price type 1 (price)")
-    if status >= len(_STATUS_NAMES):
-        raise DecodeError(Reason.BAD_STATUS, 224, status, "a status of 0 to 4")
-    if action != layouts.LEGACY_NO_CORPORATE_ACTION:
-        raise DecodeError(Reason.BAD_STATUS, 228, action, "corporate action 0 (none)")
-    update = PriceUpdate(
-        feed_id=None,
-        price=price,
-        confidence=conf,
-        exponent=exponent,
-        publish_time=timestamp,
-        prev_publish_time=prev_timestamp,
-        ema_price=ema,
-        ema_confidence=ema_conf,
-        slot=slot,
-        trading=status == _TRADING,
-        legacy=True,
-    )
+    update, status = _legacy_update(data)
+    components, product = layouts.LEGACY_PRICE_DETAILS.unpack_from(data)
     return LegacyPrice(update, _STATUS_NAMES[status], product, components)
 
 
@@ -143,15 +124,46 @@ def _price_update_v2(data: bytes) -> PriceUpdate:
         raise _too_short(data, layouts.FULL_UPDATE.size)
     tag = data[layouts.VERIFICATION_OFFSET]
     if tag == layouts.FULL:
-        return PriceUpdate(*layouts.PRINT.unpack_from(data, layouts.FULL_PRINT_OFFSET))
+        return _new(PriceUpdate, layouts.PRINT.unpack_from(data, layouts.FULL_PRINT_OFFSET) + _FULL_ENDS)
     if tag != layouts.PARTIAL:
         raise DecodeError(
             Reason.BAD_VERIFICATION, layouts.VERIFICATION_OFFSET, tag, "0 (partial) or 1 (full)"
         )
     if len(data) < layouts.PARTIAL_UPDATE.size:
         raise _too_short(data, layouts.PARTIAL_UPDATE.size)
-    update = PriceUpdate(*layouts.PRINT.unpack_from(data, layouts.PARTIAL_PRINT_OFFSET))
-    return update._replace(signatures=data[layouts.SIGNATURES_OFFSET])
+    ends = (data[layouts.SIGNATURES_OFFSET], True, False)
+    return _new(PriceUpdate, layouts.PRINT.unpack_from(data, layouts.PARTIAL_PRINT_OFFSET) + ends)
+
+
+def _legacy_update(data: bytes) -> tuple[PriceUpdate, int]:
+    """The print and the status in a legacy price account whose magic, version and type have been seen."""
+    if len(data) < layouts.LEGACY_PRICE_HEAD.size:
+        raise _too_short(data, layouts.LEGACY_PRICE_HEAD.size)
+    price_type, exponent, ema, ema_conf, timestamp, prev_timestamp, price, conf, status, action, slot = (
+        layouts.LEGACY_PRICE_HEAD.unpack_from(data)
+    )
+    if price_type != layouts.LEGACY_SPOT_PRICE:
+        raise DecodeError(Reason.BAD_TYPE, 16, price_type, "price type 1 (price)")
+    if status >= len(_STATUS_NAMES):
+        raise DecodeError(Reason.BAD_STATUS, 224, status, "a status of 0 to 4")
+    if action != layouts.LEGACY_NO_CORPORATE_ACTION:
+        raise DecodeError(Reason.BAD_STATUS, 228, action, "corporate action 0 (none)")
+    trading = status == _TRADING
+    fields = (
+        None,
+        price,
+        conf,
+        exponent,
+        timestamp,
+        prev_timestamp,
+        ema,
+        ema_conf,
+        slot,
+        None,
+        trading,
+        True,
+    )
+    return _new(PriceUpdate, fields), status
 
 
 def _legacy_header(data: bytes, want: int | None = None) -> tuple[int, int]:

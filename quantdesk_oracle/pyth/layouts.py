@@ -38,10 +38,13 @@ LEGACY_PRODUCT: Final = 2
 LEGACY_PRICE: Final = 3
 # magic, version, type, used size
 LEGACY_HEADER: Final = struct.Struct("<IIII")
-# price type, exponent, num, num_qt, last_slot, valid_slot, ema price × 3, ema conf × 3, timestamp,
-# min_pub, message_sent, max_latency, flags, feed_index, product, next, prev slot, price, conf, timestamp,
-# aggregate price, conf, status, corporate action, publish slot
-LEGACY_PRICE_HEAD: Final = struct.Struct("<16xIiIIQQqqqqqqqBBBBI32s32sQqQqqQIIQ")
+LEGACY_PRICE_START: Final = struct.pack("<III", LEGACY_MAGIC, LEGACY_VERSION, LEGACY_PRICE)
+"""How every legacy price account begins."""
+# price type, exponent, ema price, ema conf, timestamp, prev timestamp, aggregate price, conf, status, corporate action,
+# publish slot; skipped: what no print has, publishers' keys and numbers above all
+LEGACY_PRICE_HEAD: Final = struct.Struct("<16xIi24xq16xq16xq96xqqQIIQ")
+# number of components, product
+LEGACY_PRICE_DETAILS: Final = struct.Struct("<24xI84x32s")
 LEGACY_MAPPING_HEAD: Final = struct.Struct("<16xI4x32s")
 LEGACY_PRODUCT_HEAD: Final = struct.Struct("<16x32s")
 LEGACY_SPOT_PRICE: Final = 1
