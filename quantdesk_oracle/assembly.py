@@ -16,8 +16,9 @@ from quantdesk_oracle.sources.polling import Poller
 from quantdesk_oracle.sources.subscription import Subscription, SubscriptionLostError
 from quantdesk_oracle.store import series
 from quantdesk_oracle.store.writer import BatchWriter
-from quantdesk_oracle.workers.books import BookReader
+from quantdesk_oracle.workers.books import BookReader, patience_of
 from quantdesk_oracle.workers.clock_guard import ClockGuard
+from quantdesk_oracle.workers.drain import DrainWorker, Outlet
 from quantdesk_oracle.workers.funding import FundingWorker
 from quantdesk_oracle.workers.ingest import Ingest
 from quantdesk_oracle.workers.journal import Journal
@@ -30,8 +31,10 @@ from quantdesk_oracle.workers.upkeep import UpkeepWorker
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
     from quantdesk_oracle.config import Settings
+    from quantdesk_oracle.errors import DatabaseError
     from quantdesk_oracle.ops.metrics import Metrics
     from quantdesk_oracle.sources.rpc import RpcClient
+    from quantdesk_oracle.store.backlog import Backlog
     from quantdesk_oracle.store.database import Database
 
 log = structlog.get_logger("assembly")
@@ -47,6 +50,8 @@ class World:
     database: Database
     metrics: Metrics
     client: RpcClient
+    backlog: Backlog | None = None
+    """None: what the database does not take waits in memory."""
 
 
 @dataclass(slots=True)
@@ -68,6 +73,7 @@ class Parts:
     status: Status
     subscription: Subscription
     poller: Poller
+    drain: DrainWorker | None = None
 
     @property
     def writers(self) -> dict[str, BatchWriter[Any]]:
@@ -98,7 +104,9 @@ def assemble(world: World, markets: Markets) -> Parts:
     trouble = _Trouble()
     writer = partial(_writer, world, trouble)
     events: BatchWriter[Event] = writer("system_events", partial(series.insert_system_events, database))
-    journal = Journal(events, EventLimiter(exempt=("daemon.started", "daemon.stopped")), clock)
+    journal = Journal(
+        events, EventLimiter(exempt=("daemon.started", "daemon.stopped", "spool.overflowed")), clock
+    )
     trouble.journal = journal
     prices: BatchWriter[StoredPrint] = writer(
         "oracle_prices", partial(series.insert_oracle_prices, database, markets.ids)
@@ -108,8 +116,8 @@ def assemble(world: World, markets: Markets) -> Parts:
     )
     clock_guard = ClockGuard(database, journal, clock, settings.clock_tolerance)
     ingest = Ingest(markets, prices, journal, metrics)
-    samples = SampleWorker(markets, marks, database, clock, metrics)
-    books = BookReader(markets, database, journal, interval=settings.mark_interval)
+    samples = SampleWorker(markets, marks, database, clock, metrics, world.backlog)
+    books = BookReader(markets, database, journal, patience=patience_of(settings.mark_interval))
     mark_worker = MarkWorker(
         markets,
         books,
@@ -152,8 +160,24 @@ def assemble(world: World, markets: Markets) -> Parts:
         subscription=subscription,
         poller=poller,
     )
+    if world.backlog is not None:
+        parts.drain = _drain(world.backlog, parts, clock, settings.database.batch_rows)
     status.numbers = parts.numbers
     return parts
+
+
+def _drain(backlog: Backlog, parts: Parts, clock: Clock, batch_rows: int) -> DrainWorker:
+    writers = (parts.prices, parts.marks, parts.events)
+    outlets: dict[str, Outlet] = {writer.table: writer.store for writer in writers}
+    outlets["premium_samples"] = parts.samples.store_due
+    return DrainWorker(
+        backlog,
+        outlets,
+        parts.journal,
+        clock,
+        batch_rows=batch_rows,
+        busy=lambda: any(writer.waiting for writer in writers),
+    )
 
 
 def _sources(world: World, ingest: Ingest, journal: Journal) -> tuple[Poller, Subscription]:
@@ -185,6 +209,9 @@ class _Trouble:
     journal: Journal | None = None
     status: Status | None = None
 
+    def __init__(self) -> None:
+        self._tables: dict[str, str] = {}
+
     def refused(self, table: str, row: object, error: Exception) -> None:
         log.error("row.refused", table=table, row=repr(row)[:500], cause=str(error))
         if table != "system_events" and self.journal is not None:
@@ -192,9 +219,21 @@ class _Trouble:
                 "row.refused", Severity.ERROR, reason=table, row=repr(row)[:500], cause=str(error)
             )
 
-    def database(self, cause: str | None) -> None:
+    def database(self, table: str, error: DatabaseError | None) -> None:
+        """Told by each table's writer; the operator hears of the first one in trouble and of the last one restored."""
+        before = bool(self._tables)
+        if error is None:
+            self._tables.pop(table, None)
+        else:
+            self._tables[table] = str(error)
         if self.status is not None:
-            self.status.database_trouble = cause
+            self.status.database_trouble = next(iter(self._tables.values()), None)
+        if self.journal is not None and before is not bool(self._tables):
+            if error is not None:
+                kind = getattr(error, "kind", "other")
+                self.journal.record("database.lost", Severity.ERROR, reason=kind, cause=str(error))
+            else:
+                self.journal.record("database.restored")
 
 
 def _writer(
@@ -208,5 +247,6 @@ def _writer(
         batch_rows=world.settings.database.batch_rows,
         capacity=world.settings.database.queue_rows,
         on_refused=partial(trouble.refused, table),
-        on_trouble=trouble.database,
+        on_trouble=partial(trouble.database, table),
+        backlog=world.backlog,
     )

@@ -19,6 +19,7 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -40,8 +41,10 @@ from quantdesk_oracle.ops.instance import Instance
 from quantdesk_oracle.ops.metrics import Metrics
 from quantdesk_oracle.ops.systemd import Notifier, Watchdog, watchdog_interval
 from quantdesk_oracle.sources.rpc import RpcClient
+from quantdesk_oracle.store.backlog import Backlog
 from quantdesk_oracle.store.database import Database
 from quantdesk_oracle.store.schema import NEEDED_VERSION
+from quantdesk_oracle.store.spool import Spool, SpoolError
 from quantdesk_oracle.workers.reread import Reread, reread
 from quantdesk_oracle.workers.state import Markets
 from quantdesk_oracle.workers.supervisor import Supervisor
@@ -77,7 +80,19 @@ class Daemon:
             pool_size=settings.database.pool_size,
             command_timeout=settings.database.command_timeout,
         )
-        self._world = World(settings, clock, database, metrics, RpcClient(settings.node, metrics, clock))
+        spool = Spool(
+            settings.state_dir, capacity=settings.database.spool_bytes, on_set_aside=self._spool_set_aside
+        )
+        self._set_aside: list[tuple[str, str]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._world = World(
+            settings,
+            clock,
+            database,
+            metrics,
+            RpcClient(settings.node, metrics, clock),
+            Backlog(spool, clock, metrics),
+        )
         self._supervisor = Supervisor(metrics)
         self._health: HealthServer | None = None
         self._parts: Parts | None = None
@@ -102,12 +117,14 @@ class Daemon:
         async with self._closing_on_failure():
             await asyncio.gather(check_decoder(), check_cluster(self._world.client))
             await self._world.database.open()
+            await self._open_backlog()
             applied = await ensure_schema(self._world.database, when_made)
             states = await load_markets(self._world.database, self._settings, self._clock.now())
             self._parts = assemble(self._world, Markets(states))
             if applied:
                 self._parts.journal.record("schema.applied", version=NEEDED_VERSION)
             self._tell_account_problems()
+            self._tell_set_aside()
             await self._parts.clock_guard.compare()
 
     async def run(
@@ -143,6 +160,27 @@ class Daemon:
         dsn = self._settings.database.url.get_secret_value() if embedded else self._world.database.name
         return {**self.parts.numbers(), "dsn": dsn}
 
+    async def _open_backlog(self) -> None:
+        """Open the spool; a daemon that has none still writes, and waits in memory while the database is away."""
+        assert self._world.backlog is not None
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self._world.backlog.open()
+        except SpoolError as error:
+            log.error("spool.failed", cause=str(error))  # noqa: TRY400 (its sentence says it all)
+
+    def _spool_set_aside(self, path: Path, cause: str) -> None:
+        """Told in the spool's own thread, perhaps before there is a journal."""
+        log.error("spool.damaged", cause=cause, set_aside=path.name)
+        self._set_aside.append((path.name, cause))
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._tell_set_aside)
+
+    def _tell_set_aside(self) -> None:
+        while self._parts is not None and self._set_aside:
+            name, cause = self._set_aside.pop()
+            self.parts.journal.record("spool.damaged", Severity.ERROR, cause=cause, set_aside=name)
+
     def _start_health(self) -> None:
         settings, metrics = self._settings, self._world.metrics
         self._health = HealthServer(settings.http_host, settings.http_port, metrics, self.status)
@@ -163,6 +201,8 @@ class Daemon:
         for name, writer in parts.writers.items():
             start(name, writer.run())
         start("journal", parts.journal.run())
+        if parts.drain is not None:
+            start("drain", parts.drain.run())
         start("clock_guard", parts.clock_guard.run())
         start("upkeep", parts.upkeep.run())
         start("samples", parts.samples.run())
@@ -189,7 +229,9 @@ class Daemon:
         await supervisor.stop("polling", "subscription", "marks")
         async with _at_most(SAMPLES_SECONDS):
             await parts.samples.drained(self._clock.now())
-        await supervisor.stop("samples", "funding", "journal", "status", "clock_guard", "upkeep")
+        await supervisor.stop("samples", "funding", "journal", "status", "clock_guard", "upkeep", "drain")
+        await parts.samples.keep_rest()
+        self._tell_set_aside()
         parts.journal.record("daemon.stopped", instance=self._instance.id)
         parts.journal.flush()
         unwritten = 0
@@ -206,6 +248,9 @@ class Daemon:
         await self._supervisor.stop_all()
         if self._health is not None:
             await asyncio.to_thread(self._health.stop)
+        if self._world.backlog is not None:
+            with contextlib.suppress(SpoolError):
+                await self._world.backlog.close()
         async with _at_most(1.0):
             await self._world.client.close()
         async with _at_most(1.0):

@@ -11,6 +11,7 @@ prices and rates Decimals, raw prices integers with an exponent.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -196,6 +197,26 @@ class PremiumSample:
     mark_instant: int | None = None
     impact_bid: Decimal | None = None
     impact_ask: Decimal | None = None
+
+
+class Taken(NamedTuple):
+    """What is known of one market at a sampling instant: its index's freshness, and its book."""
+
+    freshness: Freshness
+    impact_bid: Decimal | None
+    impact_ask: Decimal | None
+    has_book: bool
+    method: str
+    mark: MarkPrice | None = None
+    """What this daemon put to the writer for the instant; None where the index was not usable."""
+
+
+class DueSample(NamedTuple):
+    """A sampling instant (µs) whose premium samples are still to be made, from the marks that will stand at it."""
+
+    instant: int
+    taken: Mapping[str, Taken]
+    """By market symbol."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,7 @@ class DatabaseSection(_Section):
     pool_size: Annotated[int, Field(ge=2, le=64)] = 4
     batch_rows: Annotated[int, Field(ge=1, le=10_000)] = 500
     queue_rows: Annotated[int, Field(ge=1_000, le=10_000_000)] = 100_000
+    spool_megabytes: Annotated[int, Field(ge=1, le=1_000_000)] = 1_024
     command_timeout: Seconds = Decimal(15)
 
 

@@ -206,6 +206,7 @@ def _settings(
             pool_size=file.database.pool_size,
             batch_rows=file.database.batch_rows,
             queue_rows=file.database.queue_rows,
+            spool_bytes=file.database.spool_megabytes * 1_000_000,
             command_timeout=float(file.database.command_timeout),
         ),
         markets=tuple(_market(market, file, accounts.get(market.symbol)) for market in file.markets),

@@ -113,6 +113,8 @@ class DatabaseSettings:
     pool_size: int
     batch_rows: int
     queue_rows: int
+    spool_bytes: int
+    """What the spool in the state directory may hold."""
     command_timeout: float
 
 

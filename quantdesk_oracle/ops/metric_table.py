@@ -129,6 +129,14 @@ METRICS: tuple[MetricSpec, ...] = (
     ),
     _counter("db_rows_written_total", TABLE, "Rows that this process inserted (rows)."),
     _counter("db_rows_duplicate_total", TABLE, "Rows that the database had already (rows)."),
+    _counter(
+        "db_rows_refused_total",
+        TABLE,
+        "Rows that the database refused for what they hold; the spool keeps them for a person to look at (rows).",
+    ),
+    _counter(
+        "db_rows_dropped_total", TABLE, "Rows given up because neither database nor disk took them (rows)."
+    ),
     _gauge("db_up", (), "1 while the database answers, else 0 (no unit)."),
     # marks and funding
     _gauge("mark_price", MARKET, "Newest mark price (quote units; NaN: none yet)."),

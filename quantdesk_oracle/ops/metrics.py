@@ -151,6 +151,8 @@ class TableMetrics:
 
     written: Counter
     duplicate: Counter
+    refused: Counter
+    dropped: Counter
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,4 +300,6 @@ class Metrics:
         return TableMetrics(
             written=self._counters["db_rows_written_total"].labels(name),
             duplicate=self._counters["db_rows_duplicate_total"].labels(name),
+            refused=self._counters["db_rows_refused_total"].labels(name),
+            dropped=self._counters["db_rows_dropped_total"].labels(name),
         )

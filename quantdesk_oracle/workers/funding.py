@@ -87,7 +87,7 @@ class FundingWorker:
             for boundary in state.boundaries_after(start, due):
                 if not self._may_settle(state.symbol, boundary):
                     break
-                await self._samples.drained(boundary)
+                await self._samples.complete(boundary)
                 await self._settle(state, boundary)
                 self._settled[state.symbol] = boundary
                 await self._reread(state)

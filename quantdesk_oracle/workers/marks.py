@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from quantdesk_oracle.model import SECOND, Freshness, MarkPrice, Severity
+from quantdesk_oracle.model import SECOND, Freshness, MarkPrice, Severity, Taken
 from quantdesk_oracle.pricing import methods
 from quantdesk_oracle.pricing.averages import Mean
 from quantdesk_oracle.pricing.book import Book, book_price, impact_price
@@ -16,7 +16,6 @@ from quantdesk_oracle.pricing.decimals import CONTEXT, quantise, scaled
 from quantdesk_oracle.pricing.mark import MarkInputs
 from quantdesk_oracle.pricing.methods import hyperliquid
 from quantdesk_oracle.pricing.use import InUse
-from quantdesk_oracle.workers.samples import Taken
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
@@ -102,6 +101,7 @@ class MarkWorker:
 
     def _take(self, state: MarketState, in_use: InUse, book: Book, instant: int) -> Taken:
         """Write a market's mark where its index is usable; what a sample of the same instant is made of."""
+        mark = None
         state.mark_price = None
         if in_use.freshness in (Freshness.FRESH, Freshness.STALE):
             mark = mark_of(state, in_use, book, instant)
@@ -115,6 +115,7 @@ class MarkWorker:
             impact_ask=impact_price(book.asks, parameters.impact_notional),
             has_book=not book.empty and not book.crossed,
             method=parameters.method,
+            mark=mark,
         )
 
     def _next_instant(self, now: int) -> int:

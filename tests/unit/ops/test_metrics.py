@@ -43,6 +43,8 @@ NAMES = [
     "db_batch_duration_seconds",
     "db_rows_written_total",
     "db_rows_duplicate_total",
+    "db_rows_refused_total",
+    "db_rows_dropped_total",
     "db_up",
     "mark_price",
     "mark_index_ratio",
