@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from quantdesk_oracle.errors import ConfigError, DatabaseError, OracleError
+from quantdesk_oracle.errors import ConfigError, DatabaseError
 
 if TYPE_CHECKING:
-    from quantdesk_oracle.store.schema import SchemaStatus
+    from quantdesk_oracle.store.schema import Migration, SchemaStatus
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,6 +44,39 @@ def apply_command(database_url: Url = None, as_json: AsJson = False) -> None:
     _report(_with_connection(database_url, lambda c: schema.apply(c, progress=_say)), as_json)
 
 
+@app.command("migrate")
+def migrate_command(
+    database_url: Url = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Do all of it, show what it did, roll it back. Takes the same locks."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a database of an earlier generation to this schema, keeping every row. Run again, it changes nothing.
+
+    Stop what writes first, and have as much free disk as the database is large. One transaction: a failure
+    leaves everything as it was. The same as: psql "$DATABASE_URL" -f schema/migration-to-production.sql
+    """
+    from quantdesk_oracle.store import schema
+
+    done = _with_connection(database_url, lambda c: schema.migrate(c, dry_run=dry_run, progress=_say))
+    _report_migration(done, as_json)
+
+
+@app.command("verify")
+def verify_command(database_url: Url = None) -> None:
+    """Check a live database: numbers, roles, plans, the whole catalogue. Exit 78 at the first thing that is wrong.
+
+    As the owner of the schema; leaves nothing behind. The same as:
+    psql "$DATABASE_URL" -v ON_ERROR_STOP=1 -f schema/test-schema.sql
+    """
+    from quantdesk_oracle.store import schema
+
+    _with_connection(database_url, lambda c: schema.verify(c, progress=_say))
+    typer.echo("the schema is as it should be")
+
+
 @app.command("status")
 def status_command(database_url: Url = None, as_json: AsJson = False) -> None:
     """Show what the database holds: mode, version, tables, sizes. Exit 78 when the schema is missing or old."""
@@ -66,11 +99,7 @@ def _dsn(option: str | None) -> str:
 
 
 def _with_connection(database_url: str | None, action: Callable[[Any], Awaitable[T]]) -> T:
-    try:
-        return asyncio.run(_connected(_dsn(database_url), action))
-    except OracleError as error:
-        typer.echo(f"quantdesk-oracle schema: {error}", err=True)
-        raise typer.Exit(error.exit_code) from error
+    return asyncio.run(_connected(_dsn(database_url), action))
 
 
 async def _connected(dsn: str, action: Callable[[Any], Awaitable[T]]) -> T:
@@ -108,3 +137,25 @@ def _report(found: SchemaStatus, as_json: bool) -> None:
     for table in found.tables:
         parts = f", {table.partitions} partitions" if table.partitions else ""
         typer.echo(f"  {table.name:<24}{table.size / 1024:>12,.0f} KiB  ~{table.rows} rows{parts}")
+    for due in found.due:
+        typer.echo(f"due: {due}")
+    for note in found.notes:
+        typer.echo(f"note: {note}")
+
+
+def _report_migration(done: Migration, as_json: bool) -> None:
+    if as_json:
+        json.dump(asdict(done), sys.stdout)
+        sys.stdout.write("\n")
+        return
+    if not done.tables:
+        typer.echo(f"nothing to migrate (the schema was: {done.from_generation})")
+    for table in done.tables:
+        aside = f", {table.rejected} put aside in migration_rejects" if table.rejected else ""
+        typer.echo(f"  {table.table:<24}{table.before:>12} rows, {table.copied} taken over{aside}")
+    if done.changes:
+        typer.echo(f"{done.changes} values were changed so that their rows could stay: see migration_changes")
+    for sentence in done.money:
+        typer.echo(f"put aside, look at it: {sentence}")
+    if done.dry_run:
+        typer.echo("dry run: all of it was rolled back")

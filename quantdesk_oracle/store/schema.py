@@ -1,4 +1,4 @@
-"""The schema of the database: make it, look at it, insist on it.
+"""The schema of the database: make it, bring it up, verify it, look at it, insist on it.
 
 Everything is in ``schema/*.sql``; here it is only run, in one transaction, as ``psql -f`` would.
 """
@@ -7,53 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import asyncpg
 
 from quantdesk_oracle.errors import SchemaError
-from quantdesk_oracle.store.sql import PRODUCTION, SqlPart, parts_of
+from quantdesk_oracle.store.schema_status import NEEDED_VERSION, Connection, SchemaStatus, TableStatus, status
+from quantdesk_oracle.store.sql import MIGRATION, PRODUCTION, TEST, SqlPart, parts_of
 
-NEEDED_VERSION = 2
-"""The version of the schema that this program is written for: the one that its own SQL files make."""
-
-Connection = Any
-"""An asyncpg connection, or what a pool hands out."""
+__all__ = ["NEEDED_VERSION", "SchemaStatus", "TableStatus", "apply", "check", "migrate", "status", "verify"]
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class TableStatus:
-    """One table: its size with indexes and partitions in bytes, and the planner's estimate of its rows."""
-
-    name: str
-    kind: str
-    """table, partitioned or hypertable"""
-    size: int
-    rows: int
-    partitions: int
-    """Partitions or chunks; 0 for a plain table."""
-
-
-@dataclass(frozen=True, slots=True)
-class SchemaStatus:
-    """What the database holds. ``version`` is None where the schema is absent or of an earlier generation."""
-
-    present: bool
-    version: int | None
-    needed_version: int
-    generation: str
-    """none, earlier (tables of a schema from before this one), older, current or newer"""
-    mode: str
-    """plain, timescale or apache: how time series are kept, or would be"""
-    server_version: str
-    timescale_version: str | None
-    tables: tuple[TableStatus, ...]
-
-    @property
-    def current(self) -> bool:
-        return self.generation == "current"
 
 
 async def apply(connection: Connection, *, progress: Progress | None = None) -> SchemaStatus:
@@ -66,6 +29,66 @@ async def apply(connection: Connection, *, progress: Progress | None = None) -> 
     return await status(connection)
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One table of an earlier generation after its migration: its rows before, those taken over, those put aside."""
+
+    table: str
+    before: int
+    copied: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What a migration did, or with a dry run would do."""
+
+    dry_run: bool
+    from_generation: str
+    tables: tuple[Moved, ...]
+    changes: int
+    """Values that were changed, each a row of migration_changes."""
+    money: tuple[str, ...]
+    """Rejected rows of users and user_balances, a sentence each: somebody has to look at these."""
+    status: SchemaStatus
+
+
+class _RehearsedError(Exception):
+    """Ends the transaction of a dry run."""
+
+
+async def migrate(
+    connection: Connection, *, dry_run: bool = False, progress: Progress | None = None
+) -> Migration:
+    """Bring a database of an earlier generation to the current schema, keeping every row; else change nothing.
+
+    A dry run does all of it, under the same locks, and rolls it back: its report is exact.
+    Raises SchemaError when something of another team does not fit; then nothing was changed.
+    """
+    before = await status(connection)
+    result: Migration | None = None
+    try:
+        async with connection.transaction():
+            await _execute_all(connection, parts_of(MIGRATION), progress)
+            result = await _migration(connection, before.generation, dry_run=dry_run)
+            if dry_run:
+                raise _RehearsedError
+    except _RehearsedError:
+        pass
+    assert result is not None
+    return result
+
+
+async def verify(connection: Connection, *, progress: Progress | None = None) -> None:
+    """Check a live database as test-schema.sql does, leaving nothing behind. SchemaError at the first thing wrong."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await _execute_all(connection, parts_of(TEST), progress, note="")
+    finally:
+        await transaction.rollback()
+
+
 async def check(connection: Connection) -> SchemaStatus:
     """The status of a schema that this program can work with; SchemaError, with the command to type, otherwise."""
     found = await status(connection)
@@ -74,32 +97,16 @@ async def check(connection: Connection) -> SchemaStatus:
     return found
 
 
-async def status(connection: Connection) -> SchemaStatus:
-    """What is there. Reads the catalogue only."""
-    tables = {row["name"]: row for row in await connection.fetch(_TABLES)}
-    version = None
-    if "schema_version" in tables:
-        version = await connection.fetchval("SELECT max(version) FROM public.schema_version")
-    generation = _generation(version, set(tables))
-    server = await connection.fetchrow(_SERVER)
-    return SchemaStatus(
-        present=version is not None,
-        version=version,
-        needed_version=NEEDED_VERSION,
-        generation=generation,
-        mode=server["mode"],
-        server_version=server["server_version"],
-        timescale_version=server["timescale_version"],
-        tables=tuple(TableStatus(**row) for row in tables.values()) if version is not None else (),
+async def _migration(connection: Connection, generation: str, *, dry_run: bool) -> Migration:
+    money = await connection.fetch(_MONEY)
+    return Migration(
+        dry_run=dry_run,
+        from_generation=generation,
+        tables=tuple(Moved(*row) for row in await connection.fetch(_REPORT)),
+        changes=await connection.fetchval(_CHANGED),
+        money=tuple(f"{row['table_name']}: {row['reason']}: {row['row']}" for row in money),
+        status=await status(connection),
     )
-
-
-def _generation(version: int | None, tables: set[str]) -> str:
-    if version is None:
-        return "earlier" if tables & {"users", "markets"} else "none"
-    if version == NEEDED_VERSION:
-        return "current"
-    return "older" if version < NEEDED_VERSION else "newer"
 
 
 def _problem(found: SchemaStatus) -> str | None:
@@ -117,44 +124,30 @@ def _problem(found: SchemaStatus) -> str | None:
 
 async def _run(connection: Connection, parts: tuple[SqlPart, ...], progress: Progress | None) -> None:
     async with connection.transaction():
-        for part in parts:
-            if progress is not None:
-                progress(part.name)
-            await _execute(connection, part)
+        await _execute_all(connection, parts, progress)
 
 
-async def _execute(connection: Connection, part: SqlPart) -> None:
-    try:
-        await connection.execute(part.sql)
-    except asyncpg.PostgresError as error:
-        hint = f"; {error.hint}" if getattr(error, "hint", None) else ""
-        raise SchemaError(f"schema/{part.name}: {error}{hint} (nothing was changed)") from error
+async def _execute_all(
+    connection: Connection,
+    parts: tuple[SqlPart, ...],
+    progress: Progress | None,
+    note: str = " (nothing was changed)",
+) -> None:
+    for part in parts:
+        if progress is not None:
+            progress(part.name)
+        try:
+            await connection.execute(part.sql)
+        except asyncpg.PostgresError as error:
+            sentence = str(error).replace("\nDETAIL:  ", "; ").replace("\nHINT:  ", "; ")
+            raise SchemaError(f"schema/{part.name}: {sentence}{note}") from error
 
 
-_TABLES = """
-    SELECT c.relname::text AS name,
-           CASE WHEN c.relkind = 'p' THEN 'partitioned'
-                WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgname = 'ts_insert_blocker')
-                  OR EXISTS (SELECT FROM pg_inherits AS i JOIN pg_class AS k ON k.oid = i.inhrelid
-                             WHERE i.inhparent = c.oid AND k.relnamespace <> c.relnamespace) THEN 'hypertable'
-                ELSE 'table' END AS kind,
-           (pg_total_relation_size(c.oid) + coalesce(sum(pg_total_relation_size(leaf.oid)), 0))::bigint AS size,
-           (CASE c.relkind WHEN 'r' THEN greatest(c.reltuples, 0) ELSE 0 END
-                + coalesce(sum(greatest(leaf.reltuples, 0)), 0))::bigint AS rows,
-           count(leaf.oid)::int AS partitions
-    FROM pg_class AS c
-    LEFT JOIN pg_inherits AS i ON i.inhparent = c.oid
-    LEFT JOIN pg_class AS leaf ON leaf.oid = i.inhrelid
-    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
-    GROUP BY c.oid, c.relname, c.relkind, c.reltuples
-    ORDER BY c.relname
+_CHANGED = "SELECT count(*) FROM public.migration_changes WHERE created_at >= now()"
+
+_MONEY = """
+    SELECT table_name, reason, row::text AS row FROM public.migration_rejects
+    WHERE table_name IN ('users', 'user_balances') AND created_at >= now() ORDER BY id
 """
 
-_SERVER = """
-    SELECT current_setting('server_version') AS server_version,
-           (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescale_version,
-           CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.oracle_prices') AND relkind = 'p')
-                  OR NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb') THEN 'plain'
-                WHEN current_setting('timescaledb.license', true) = 'timescale' THEN 'timescale'
-                ELSE 'apache' END AS mode
-"""
+_REPORT = "SELECT table_name, before, copied, rejected FROM migration_report ORDER BY table_name"

@@ -141,9 +141,6 @@ RETURNS TABLE (action text, objects integer)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF public.schema_mode() = 'plain' THEN
-        IF NOT EXISTS (SELECT FROM public.series_partitions(series.table_name)) THEN
-            PERFORM public.found_partitions(series, at);
-        END IF;
         RETURN QUERY SELECT 'made ahead', public.split_future(series, at);
         IF series.retention IS NOT NULL THEN
             RETURN QUERY SELECT 'dropped', public.drop_expired(series, at);
@@ -199,15 +196,24 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WHERE public.schema_mode() = 'plain' AND p.lower > '-infinity' AND p.upper <= now() - s.retention
     GROUP BY s.table_name, s.retention
     UNION ALL
+    SELECT s.table_name, 'nothing is dropped: its rows reach back further than the default retention. To drop what is older:'
+           || format(' UPDATE time_series SET retention = %L WHERE table_name = %L', c.old_value, s.table_name)
+    FROM public.time_series AS s
+    JOIN public.migration_changes AS c ON c.table_name = 'time_series' AND c.row_id = s.table_name AND c.column_name = 'retention'
+    WHERE s.retention IS NULL
+    UNION ALL
     SELECT 'market_stats', format('%s days to recompute: refresh_statistics() does', count(DISTINCT day))
     FROM public.statistics_due HAVING count(*) > 0
 $$;
 COMMENT ON FUNCTION public.upkeep_due() IS 'What upkeep() and refresh_statistics() would do now; no row: nothing';
 
--- On a database that has its partitions already this does nothing; a lock it cannot have is left to the next upkeep.
+-- A new series gets its first partitions here. One that has them is left to upkeep(): making the schema again drops nothing.
 DO $$
+DECLARE
+    series public.time_series;
 BEGIN
-    IF public.schema_mode() = 'plain' THEN
-        PERFORM public.upkeep_at(clock_timestamp());
-    END IF;
+    FOR series IN SELECT s.* FROM public.time_series AS s
+                  WHERE public.schema_mode() = 'plain' AND NOT EXISTS (SELECT FROM public.series_partitions(s.table_name)) LOOP
+        PERFORM public.found_partitions(series, clock_timestamp()), public.split_future(series, clock_timestamp());
+    END LOOP;
 END $$;

@@ -21,6 +21,9 @@ BEGIN
     FOREACH name IN ARRAY private_tables || public_tables || views LOOP
         EXECUTE format('REVOKE ALL ON public.%I FROM PUBLIC, anon, authenticated, service_role, quantdesk_oracle', name);
     END LOOP;
+    FOREACH name IN ARRAY private_tables || public_tables LOOP
+        EXECUTE format('REVOKE ALL ON public.%I FROM quantdesk_views', name);
+    END LOOP;
     FOREACH name IN ARRAY private_tables LOOP
         EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', name);
         EXECUTE format('DROP POLICY IF EXISTS service_role_all ON public.%I', name);

@@ -37,6 +37,14 @@ INSERT INTO migration_plan (old_name, table_name, preference) VALUES
     ('migration_rejects', 'migration_rejects', 'created_at'),
     ('migration_changes', 'migration_changes', 'created_at');
 
+-- What was done, a row a table: for whoever runs this inside a transaction of theirs.
+CREATE TEMPORARY TABLE migration_report (
+    table_name  text   NOT NULL,
+    before      bigint NOT NULL,
+    copied      bigint NOT NULL,
+    rejected    bigint NOT NULL
+) ON COMMIT DROP;
+
 -- Names that earlier generations gave to what is no table. They are dropped or step aside; others' are left alone.
 CREATE TEMPORARY TABLE migration_names (kind text NOT NULL, name text NOT NULL) ON COMMIT DROP;
 INSERT INTO migration_names (kind, name)

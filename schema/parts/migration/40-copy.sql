@@ -210,7 +210,28 @@ BEGIN
         RAISE EXCEPTION 'migration of %: % rows were there, % copied and % put aside: that does not add up, nothing was changed',
             plan.old_name, there, copied, rejected;
     END IF;
-    RAISE NOTICE '%: % rows copied, % put aside', plan.old_name, copied, rejected;
+    INSERT INTO migration_report (table_name, before, copied, rejected) VALUES (plan.old_name, there, copied, rejected);
+END $$;
+
+-- A series whose rows reach back further than its retention keeps them: nobody has said yet that they may go.
+CREATE OR REPLACE PROCEDURE pg_temp.keep_history()
+LANGUAGE plpgsql AS $$
+DECLARE
+    series public.time_series;
+    oldest timestamptz;
+    ts text := (SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'timescaledb');
+BEGIN
+    FOR series IN SELECT * FROM public.time_series WHERE retention IS NOT NULL LOOP
+        EXECUTE format('SELECT min(created_at) FROM public.%I', series.table_name) INTO oldest;
+        CONTINUE WHEN oldest IS NULL OR oldest >= now() - series.retention;
+        UPDATE public.time_series SET retention = NULL WHERE table_name = series.table_name;
+        INSERT INTO public.migration_changes (table_name, row_id, column_name, old_value, reason)
+        VALUES ('time_series', series.table_name, 'retention', series.retention,
+                format('its rows reach back to %s: nothing is dropped until retention is set again', oldest));
+        IF public.schema_mode() = 'timescale' THEN
+            EXECUTE format('SELECT %I.remove_retention_policy(%L::regclass, if_exists => true)', ts, 'public.' || series.table_name);
+        END IF;
+    END LOOP;
 END $$;
 
 DO $$
@@ -252,5 +273,7 @@ BEGIN
         UPDATE public.time_series AS n SET retention = o.retention, compress_after = o.compress_after
         FROM migration_old.time_series AS o WHERE o.table_name = n.table_name;
         UPDATE public.schema_settings AS n SET value = o.value FROM migration_old.schema_settings AS o WHERE o.name = n.name;
+    ELSE
+        CALL pg_temp.keep_history();
     END IF;
 END $$;

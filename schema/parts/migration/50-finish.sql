@@ -52,4 +52,4 @@ DROP FUNCTION pg_temp.label(text, text), pg_temp.is_address(text), pg_temp.perpe
     pg_temp.conditions(text);
 DROP PROCEDURE pg_temp.reject(text, text, text, text), pg_temp.change(text, text, text, text, text),
     pg_temp.repair(text, text, text, text[]), pg_temp.settle_keys(migration_plan), pg_temp.settle_references(migration_plan),
-    pg_temp.note_conversions(migration_plan), pg_temp.stage(migration_plan), pg_temp.copy_table(migration_plan);
+    pg_temp.note_conversions(migration_plan), pg_temp.stage(migration_plan), pg_temp.copy_table(migration_plan), pg_temp.keep_history();
