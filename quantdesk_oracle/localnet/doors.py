@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from quantdesk_oracle.localnet import jsonrpc
-from quantdesk_oracle.localnet.passage import HttpAnswer, RefusalError
+from quantdesk_oracle.localnet.passage import HttpAnswer, RefusalError, Request
 from quantdesk_oracle.localnet.pubsub import PubSub
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Doors:
         passage.posted()
         if len(body) > LONGEST_BODY:
             return HttpAnswer(413, b"request body is larger than 50 KiB\n", _TEXT_HEADERS)
-        asked: list[str] = []
+        asked: list[Request] = []
         try:
             answer = jsonrpc.answer(body, self._calling(asked, self._methods.call))
             http = HttpAnswer(200, answer or b"", JSON_HEADERS)
@@ -54,12 +54,13 @@ class Doors:
         """A handshake. Raises RefusalError or NoAnswerError where it is turned away."""
         self._node.passage.connecting()
 
-    def _calling(self, asked: list[str], handler: Handler) -> Handler:
-        """``handler`` behind the passage; the methods that are called are noted in ``asked``."""
+    def _calling(self, asked: list[Request], handler: Handler) -> Handler:
+        """``handler`` behind the passage; the requests are noted in ``asked``."""
 
         def call(method: str, params: jsonrpc.Parameters) -> Json:
-            asked.append(method)
-            return self._node.passage.call(method, params, handler)
+            request = Request(method, params)
+            asked.append(request)
+            return self._node.passage.call(request, handler)
 
         return call
 
@@ -67,7 +68,9 @@ class Doors:
 class Session:
     """One websocket's conversation."""
 
-    def __init__(self, node: Node, client: Client, calling: Callable[[list[str], Handler], Handler]) -> None:
+    def __init__(
+        self, node: Node, client: Client, calling: Callable[[list[Request], Handler], Handler]
+    ) -> None:
         self._node = node
         self._client = client
         self._pubsub = PubSub(node, client)
@@ -78,7 +81,7 @@ class Session:
         if len(message) > LONGEST_MESSAGE:
             self._client.drop()
             return
-        asked: list[str] = []
+        asked: list[Request] = []
         try:
             answer = jsonrpc.answer(message, self._calling(asked, self._pubsub.call))
         except RefusalError:

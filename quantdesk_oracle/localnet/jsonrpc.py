@@ -98,6 +98,12 @@ class Parameters:
             raise invalid("`params` should be an array")
         self._params = params
 
+    def keys(self) -> tuple[str, ...]:
+        """Every text of the first parameter: the accounts that the request is about, where it is about some."""
+        first = self._params[0] if self._params else None
+        found = first if isinstance(first, list) else [first]
+        return tuple(one for one in found if isinstance(one, str))
+
     def at_least(self, count: int) -> None:
         if len(self._params) < count:
             raise invalid(f"`params` should have at least {count} argument(s)")

@@ -60,7 +60,7 @@ class Ledger:
 
     def append(self, entries: Iterable[LedgerEntry]) -> None:
         """Write ``entries`` with one call, so that a killed process leaves all of a batch or none."""
-        self._file.write("".join(_to_line(entry) for entry in entries).encode())
+        self._file.write("".join(json.dumps(to_json(entry)) + "\n" for entry in entries).encode())
         self._file.flush()
 
     def close(self) -> None:
@@ -94,9 +94,10 @@ def _parse(path: Path, number: int, line: bytes) -> LedgerEntry:
         ) from None
 
 
-def _to_line(entry: LedgerEntry) -> str:
+def to_json(entry: LedgerEntry) -> dict[str, Any]:
+    """``entry`` as its line has it."""
     update = entry.update
-    line = {
+    return {
         "market": entry.market,
         "feed_id": update.feed_id.hex() if update.feed_id else None,
         "pubkey": entry.pubkey,
@@ -109,7 +110,6 @@ def _to_line(entry: LedgerEntry) -> str:
         "ema_confidence": update.ema_confidence,
         "signature": entry.signature,
     }
-    return json.dumps(line, separators=(", ", ": ")) + "\n"
 
 
 def _from_line(line: dict[str, Any]) -> LedgerEntry:

@@ -46,6 +46,17 @@ class HttpAnswer(NamedTuple):
     headers: Mapping[str, str]
 
 
+class Request(NamedTuple):
+    """One call of a method."""
+
+    method: str
+    params: Parameters
+
+    def keys(self) -> tuple[str, ...]:
+        """The accounts that it names (base58)."""
+        return self.params.keys()
+
+
 class NoAnswerError(Exception):
     """The connection ends, and nothing was said."""
 
@@ -82,16 +93,16 @@ class Passage:
     def posted(self) -> None:
         """A POST begins. Raises NoAnswerError where the node is away."""
 
-    def call(self, method: str, params: Parameters, handler: Handler) -> Json:
+    def call(self, request: Request, handler: Handler) -> Json:
         """The result of one request, over HTTP or a websocket. Raises RpcError or RefusalError."""
-        return handler(method, params)
+        return handler(request.method, request.params)
 
-    async def answer(self, methods: Sequence[str], answer: HttpAnswer) -> HttpAnswer:
-        """What is sent for a POST that called ``methods``. Raises NoAnswerError."""
+    async def answer(self, requests: Sequence[Request], answer: HttpAnswer) -> HttpAnswer:
+        """What is sent for a POST of ``requests``. Raises NoAnswerError."""
         return answer
 
-    def reply(self, client: Client, methods: Sequence[str], message: bytes) -> None:
-        """Send a websocket's answer to requests of ``methods``."""
+    def reply(self, client: Client, requests: Sequence[Request], message: bytes) -> None:
+        """Send a websocket's answer to ``requests``."""
         client.deliver(message)
 
     def notify(self, subscriber: Subscriber, message: bytes, topic: Topic) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from quantdesk_oracle.localnet import market
-from quantdesk_oracle.localnet.history import Push
+from quantdesk_oracle.localnet.history import Leg, Outcome, Push
 from quantdesk_oracle.localnet.ledger import LedgerEntry, read_ledger
 from quantdesk_oracle.localnet.node import Change, Node
 from quantdesk_oracle.localnet.pushes import encode_price_update_v2
@@ -15,13 +15,26 @@ from quantdesk_oracle.pyth import addresses
 from quantdesk_oracle.pyth.dumps import AccountDump
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from quantdesk_oracle.localnet.settings import Feed
 
 RENT_EXEMPT: Final = 1_823_520
 """Lamports that keep 134 bytes on the chain: (134 + 128) × 6,960."""
+
+
+class Plan:
+    """How a batch of prints becomes transactions: one for each feed. A drill has another."""
+
+    def pushes(self, feed: Feed) -> bool:
+        """Whether anybody pushes ``feed`` now."""
+        return True
+
+    def transactions(self, batch: Mapping[Feed, PriceUpdate], last: Mapping[Feed, PriceUpdate]) -> list[Push]:
+        """The unsigned transactions of ``batch``, in their order; ``last`` has the prints before it."""
+        updates = tuple(batch.values())
+        return [Push(feed, update, updates, "") for feed, update in batch.items()]
 
 
 class Simulation:
@@ -31,6 +44,7 @@ class Simulation:
         self._node = node
         self._settings = node.settings
         self.pusher = Pusher(node.settings.seed)
+        self.plan = Plan()
         self._last: dict[Feed, PriceUpdate] = {}
         self._numbers = dict.fromkeys(node.settings.feeds, 0)
 
@@ -46,15 +60,20 @@ class Simulation:
         batch = {
             feed: self._next_update(feed, publish_time, slot)
             for feed in self._settings.feeds
-            if feed not in self._last or self._last[feed].publish_time < publish_time
+            if self.plan.pushes(feed)
+            and (feed not in self._last or self._last[feed].publish_time < publish_time)
         }
         if not batch:
             return
-        changes = [_change(push) for push in self.pusher.push(batch)]
+        pushes = [self.pusher.sign(push) for push in self.plan.transactions(batch, self._last)]
         for feed, update in batch.items():
             self._last[feed] = update
             self._numbers[feed] += 1
-        self._node.commit(changes)
+        self._node.commit([change for push in pushes for change in self._changes(push)])
+
+    def newest(self) -> Mapping[Feed, PriceUpdate]:
+        """Each feed's newest print."""
+        return self._last
 
     def resume(self, ledger: Path) -> None:
         """Take up where ``ledger`` ends: its prints are history, its last ones the accounts' state."""
@@ -65,7 +84,7 @@ class Simulation:
         for feed in self._settings.feeds:
             self._numbers[feed] = counts[feed.market]
         for feed, update in self._last.items():
-            self._node.accounts[feed.address] = _account(feed, update)
+            self._node.accounts[feed.address] = price_account(feed, update)
         newest = max((update.slot for update in self._last.values()), default=0)
         # The newest print's own slot will do: slots must not go backwards, and no more.
         self._node.start_above(newest - 1)
@@ -81,14 +100,34 @@ class Simulation:
             slot=slot,
         )
 
+    def _changes(self, push: Push) -> list[Change]:
+        """What ``push`` does to the chain."""
+        if push.outcome is Outcome.FAILED:
+            return [Change(None, push=push)]
+        if push.outcome is Outcome.STALE:
+            # A transaction that may write an account stores it anew, and subscribers are told, though nothing changed.
+            return [Change(price_account(push.feed, self._last[push.feed]), push=push)]
+        changes = [
+            Change(
+                price_account(leg.feed, leg.update),
+                LedgerEntry(leg.feed.market, leg.feed.address, leg.update, push.signature),
+            )
+            for leg in push.legs
+        ]
+        return [changes[0]._replace(push=push), *changes[1:]]
+
     def _restore(self, batch: list[LedgerEntry]) -> None:
         updates = tuple(entry.update for entry in batch)
         feeds = {feed.address: feed for feed in self._settings.feeds}
+        transactions: dict[str, list[Leg]] = {}
         for entry in batch:
             feed = feeds.get(entry.pubkey)
             if feed is not None and entry.signature is not None:
-                self._node.history.add(Push(feed, entry.update, updates, entry.signature))
+                transactions.setdefault(entry.signature, []).append(Leg(feed, entry.update))
                 self._last[feed] = entry.update
+        for signature, legs in transactions.items():
+            second = legs[1] if len(legs) > 1 else None
+            self._node.history.add(Push(*legs[0], updates, signature, second))
 
 
 def _batches(entries: Iterable[LedgerEntry]) -> Iterable[list[LedgerEntry]]:
@@ -103,12 +142,8 @@ def _batches(entries: Iterable[LedgerEntry]) -> Iterable[list[LedgerEntry]]:
         yield batch
 
 
-def _change(push: Push) -> Change:
-    entry = LedgerEntry(push.feed.market, push.feed.address, push.update, push.signature)
-    return Change(_account(push.feed, push.update), entry, push)
-
-
-def _account(feed: Feed, update: PriceUpdate) -> AccountDump:
+def price_account(feed: Feed, update: PriceUpdate) -> AccountDump:
+    """The account of ``feed`` as ``update`` leaves it."""
     return AccountDump(
         pubkey=feed.address,
         owner=addresses.RECEIVERS[feed.generation],
