@@ -9,7 +9,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/quantdesk-oracle
 COPY requirements/runtime.lock requirements/runtime.lock
 RUN /opt/quantdesk-oracle/bin/python -m pip install --quiet --require-hashes -r requirements/runtime.lock
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE env.example ./
 COPY quantdesk_oracle quantdesk_oracle
 COPY schema schema
 COPY config config

@@ -12,10 +12,13 @@ from quantdesk_oracle.cli.config import app as config_app
 from quantdesk_oracle.cli.db import app as db_app
 from quantdesk_oracle.cli.decode import decode
 from quantdesk_oracle.cli.doctor import doctor
+from quantdesk_oracle.cli.events import events, tail
 from quantdesk_oracle.cli.health import health
+from quantdesk_oracle.cli.init import init
 from quantdesk_oracle.cli.localnet import localnet
 from quantdesk_oracle.cli.run import run
 from quantdesk_oracle.cli.schema import app as schema_app
+from quantdesk_oracle.cli.status import status
 from quantdesk_oracle.errors import OracleError
 
 app = typer.Typer(
@@ -32,7 +35,11 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(doctor)
+app.command()(init)
+app.command()(status)
 app.command()(health)
+app.command()(tail)
+app.command()(events)
 app.command()(localnet)
 app.command()(decode)
 app.add_typer(schema_app, name="schema")
