@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from quantdesk_oracle.model import SECOND, DueSample, Event, MarkPrice, Source, StoredPrint
-from quantdesk_oracle.store.spool import Gap, Spool, SpoolError, SpoolRow
+from quantdesk_oracle.store.spool import Gap, Spool, Spooled, SpoolError, SpoolRow
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
@@ -88,7 +88,7 @@ class Backlog:
 
     async def oldest(self, kind: str, limit: int) -> list[Waiting]:
         """The first ``limit`` rows of a kind."""
-        return [_waiting(kind, row.seq, row.payload) for row in await self._spool.oldest(kind, limit)]
+        return [_waiting(kind, row) for row in await self._spool.oldest(kind, limit)]
 
     async def remove(self, seqs: Sequence[int]) -> None:
         """Take out what the database has."""
@@ -99,13 +99,10 @@ class Backlog:
         """Keep a row that the database refuses, for a person to look at."""
         await self._spool.refuse(_spool_row(row), cause, self._clock.now())
 
-    async def put_aside(self, kind: str, waiting: Waiting) -> None:
+    async def put_aside(self, waiting: Waiting) -> None:
         """Move a row that cannot be read out of the way, to those for a person to look at."""
-        for row in await self._spool.oldest(kind, 1):
-            if row.seq == waiting.seq:
-                unread = SpoolRow(kind, "", 0, False, row.payload)
-                await self._spool.refuse(unread, waiting.trouble or "", self._clock.now())
-        await self.remove([waiting.seq])
+        await self._spool.put_aside(waiting.seq, waiting.trouble or "", self._clock.now())
+        self._measure()
 
     async def gaps(self) -> list[Gap]:
         """What was given up at the byte cap and has still to be told."""
@@ -135,11 +132,13 @@ def _spool_row(row: Row) -> SpoolRow:
     return SpoolRow("system_events", row.market or "", row.instant, False, payload)
 
 
-def _waiting(kind: str, seq: int, payload: bytes) -> Waiting:
+def _waiting(kind: str, row: Spooled) -> Waiting:
+    if not row.intact:
+        return Waiting(row.seq, None, "does not match its checksum: the disk has changed it")
     try:
-        return Waiting(seq, msgspec.json.decode(payload, type=KINDS[kind]))
+        return Waiting(row.seq, msgspec.json.decode(row.payload, type=KINDS[kind]))
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        return Waiting(seq, None, f"cannot be read: {error}")
+        return Waiting(row.seq, None, f"cannot be read: {error}")
 
 
 __all__ = ["KINDS", "Backlog", "Gap", "Row", "SpoolError", "Waiting"]

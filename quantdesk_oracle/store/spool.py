@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,7 +43,8 @@ _SCHEMA = """
         market    TEXT    NOT NULL,
         instant   INTEGER NOT NULL,
         healable  INTEGER NOT NULL,
-        payload   BLOB    NOT NULL
+        payload   BLOB    NOT NULL,
+        checksum  INTEGER NOT NULL
     );
     CREATE INDEX IF NOT EXISTS spooled_instant ON spooled (instant);
     CREATE INDEX IF NOT EXISTS spooled_kind ON spooled (kind, seq);
@@ -93,6 +95,8 @@ class Spooled(NamedTuple):
 
     seq: int
     payload: bytes
+    intact: bool
+    """Whether it is what was put: SQLite does not see damage inside of a row."""
 
 
 class Gap(NamedTuple):
@@ -157,6 +161,10 @@ class Spool:
     async def refuse(self, row: SpoolRow, cause: str, now: int) -> None:
         """Keep a row that the database refuses for what it holds, for a person to look at. ``now`` in µs."""
         await self._run(lambda: self._refuse(row.kind, row.payload, cause, now))
+
+    async def put_aside(self, seq: int, cause: str, now: int) -> None:
+        """Move a row that nobody can read to the refused ones. ``now`` in µs."""
+        await self._run(lambda: self._put_aside(seq, cause, now))
 
     async def gaps(self) -> list[Gap]:
         """What was given up at the byte cap, and is not yet known to the database."""
@@ -242,7 +250,8 @@ class Spool:
         connection = self._ensure_open()
         with _transaction(connection):
             connection.executemany(
-                "INSERT INTO spooled (kind, market, instant, healable, payload) VALUES (?, ?, ?, ?, ?)", rows
+                "INSERT INTO spooled (kind, market, instant, healable, payload, checksum) VALUES (?, ?, ?, ?, ?, ?)",
+                [(*row, _checksum(row.kind, row.payload)) for row in rows],
             )
             last: int = connection.execute("SELECT last_insert_rowid()").fetchone()[0] if rows else 0
             added = sum(len(row.payload) + ROW_OVERHEAD for row in rows)
@@ -273,9 +282,9 @@ class Spool:
 
     def _oldest(self, kind: str, limit: int) -> list[Spooled]:
         rows = self._ensure_open().execute(
-            "SELECT seq, payload FROM spooled WHERE kind = ? ORDER BY seq LIMIT ?", (kind, limit)
+            "SELECT seq, payload, checksum FROM spooled WHERE kind = ? ORDER BY seq LIMIT ?", (kind, limit)
         )
-        return [Spooled(*row) for row in rows]
+        return [Spooled(seq, payload, _checksum(kind, payload) == sum_) for seq, payload, sum_ in rows]
 
     def _remove(self, seqs: Sequence[int]) -> None:
         connection = self._ensure_open()
@@ -306,6 +315,13 @@ class Spool:
             connection.execute(
                 "DELETE FROM refused WHERE seq <= (SELECT max(seq) FROM refused) - ?", (MAX_REFUSED,)
             )
+
+    def _put_aside(self, seq: int, cause: str, now: int) -> None:
+        connection = self._ensure_open()
+        row = connection.execute("SELECT kind, payload FROM spooled WHERE seq = ?", (seq,)).fetchone()
+        if row is not None:
+            self._refuse(*row, cause, now)
+        self._remove([seq])
 
     def _gaps(self) -> list[Gap]:
         rows = self._ensure_open().execute("SELECT kind, market, first, last, rows FROM gaps").fetchall()
@@ -344,6 +360,10 @@ class _transaction:  # noqa: N801 (reads as a verb)
             self._connection.execute("COMMIT")
         elif self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+
+
+def _checksum(kind: str, payload: bytes) -> int:
+    return zlib.crc32(payload, zlib.crc32(kind.encode()))
 
 
 def _damaged(what: str) -> sqlite3.DatabaseError:

@@ -90,7 +90,7 @@ class DrainWorker:
         for unread in (row for row in batch if row.trouble is not None):
             log.error("row.unreadable", kind=kind, cause=unread.trouble)
             self._journal.record("row.unreadable", Severity.ERROR, reason=kind, cause=unread.trouble)
-            await self._backlog.put_aside(kind, unread)
+            await self._backlog.put_aside(unread)
         readable = [row for row in batch if row.trouble is None]
         if readable:
             await self._outlets[kind]([row.row for row in readable])
