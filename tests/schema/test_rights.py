@@ -37,8 +37,12 @@ DAEMON_READS = PUBLIC | {
     "schema_version",
     "schema_settings",
     "time_series",
+    "oracle_watermarks",
+    "oracle_gaps",
 }
 DAEMON_INSERTS = {
+    "oracle_watermarks",
+    "oracle_gaps",
     "markets",
     "funding_parameters",
     "oracle_prices",
@@ -99,6 +103,8 @@ async def test_the_daemon_reads_four_tables_and_writes_what_it_produces(owner: A
         "markets",
         "oracle_price_heads",
         "mark_price_heads",
+        "oracle_watermarks",
+        "oracle_gaps",
     }
     assert all(
         not commands & {"DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"} for commands in allowed.values()
@@ -136,7 +142,10 @@ async def test_every_policy_is_for_one_role_and_only_the_backend_has_all_command
     for row in rows:
         assert len(row["roles"]) == 1
         assert row["roles"] != ["public"]
-        assert row["cmd"] in ("SELECT", "INSERT") or row["roles"] == ["service_role"]
+        its_own = row["tablename"] in ("oracle_watermarks", "oracle_gaps") and row["roles"] == [
+            "quantdesk_oracle"
+        ]
+        assert row["cmd"] in ("SELECT", "INSERT") or row["roles"] == ["service_role"] or its_own
 
 
 async def test_a_user_sees_exactly_his_own_rows_of_every_table_of_his(owner: Any) -> None:
@@ -228,18 +237,27 @@ async def test_the_daemons_role_can_do_the_daemons_work(owner: Any) -> None:
     market = await market_of(owner)
     async with acting(owner, "quantdesk_oracle"):
         for statement in (
-            "INSERT INTO oracle_prices (market_id, price, exponent, slot, source, verdict) VALUES ($1, 1, -8, 1, 'poll', 'accepted')",
+            (
+                "INSERT INTO oracle_prices (market_id, price, exponent, slot, source, verdict)"
+                " VALUES ($1, 1, -8, 1, 'poll', 'accepted')"
+            ),
             "INSERT INTO mark_prices (market_id, created_at, mark_price, oracle_price) VALUES ($1, now(), 1, 1)",
             "INSERT INTO premium_samples (market_id, created_at, premium) VALUES ($1, now(), 0)",
             "INSERT INTO funding_rates (market_id, created_at, funding_rate) VALUES ($1, now(), 0)",
             "INSERT INTO system_events (event_type, market_id) VALUES ('x', $1)",
-            "INSERT INTO funding_parameters (market_id, version, in_force_from, method) VALUES ($1, 1, now(), 'quantdesk')",
+            (
+                "INSERT INTO funding_parameters (market_id, version, in_force_from, method)"
+                " VALUES ($1, 1, now(), 'quantdesk')"
+            ),
             "SELECT 1 FROM markets WHERE id = $1 FOR UPDATE",
             "UPDATE markets SET current_funding_rate = 0, last_funding_time = now() WHERE id = $1",
             "SELECT calculate_funding_rate($1)",
         ):
             assert await refused(owner, statement, market) == "", statement
-        new = "INSERT INTO markets (symbol, base_asset, quote_asset, program_id, oracle_account, funding_interval) VALUES ('X', 'X', 'Y', 'p', 'o', 30)"
+        new = (
+            "INSERT INTO markets (symbol, base_asset, quote_asset, program_id, oracle_account, funding_interval)"
+            " VALUES ('X', 'X', 'Y', 'p', 'o', 30)"
+        )
         for statement in (
             new,
             "SELECT upkeep()",
@@ -273,7 +291,8 @@ async def test_supabases_default_privileges_reach_no_table_and_no_partition(
     await empty.owner.execute("SELECT upkeep_at(now() + interval '60 days')")
     assert await _allowed(empty.owner, "anon") == {name: {"SELECT"} for name in PUBLIC}
     anon = await empty.owner.fetch("""
-        SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND has_function_privilege('anon', oid, 'EXECUTE')
+        SELECT proname FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace AND has_function_privilege('anon', oid, 'EXECUTE')
     """)
     assert [row["proname"] for row in anon] == ["schema_setting"]
 

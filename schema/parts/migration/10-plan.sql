@@ -31,6 +31,8 @@ INSERT INTO migration_plan (old_name, table_name, preference) VALUES
     ('premium_samples', 'premium_samples', 'created_at'),
     ('funding_rates', 'funding_rates', 'created_at'),
     ('system_events', 'system_events', 'created_at'),
+    ('oracle_watermarks', 'oracle_watermarks', 'verified_at DESC'),
+    ('oracle_gaps', 'oracle_gaps', 'created_at'),
     ('risk_alerts', 'risk_alerts', 'created_at'),
     ('admin_users', 'admin_users', 'created_at'),
     ('admin_audit_logs', 'admin_audit_logs', 'created_at'),

@@ -85,9 +85,9 @@ BEGIN
     FOR step IN SELECT undo FROM migration_foreign ORDER BY position DESC LOOP
         EXECUTE step.undo;
     END LOOP;
-    FOR step IN SELECT c.oid::regclass AS name FROM pg_class AS c JOIN migration_names AS n ON n.name = c.relname AND n.kind = 'view'
+    FOR step IN SELECT c.relname AS name FROM pg_class AS c JOIN migration_names AS n ON n.name = c.relname AND n.kind = 'view'
                 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v' LOOP
-        EXECUTE format('DROP VIEW IF EXISTS %s CASCADE', step.name);
+        EXECUTE format('DROP VIEW IF EXISTS public.%I CASCADE', step.name);
     END LOOP;
     FOR step IN SELECT t.tgname AS name, t.tgrelid::regclass AS owner FROM pg_trigger AS t
                 WHERE NOT t.tgisinternal AND t.tgrelid IN (SELECT oid FROM migration_tables)
@@ -108,7 +108,7 @@ BEGIN
     IF to_regnamespace('migration_old') IS NULL THEN
         RETURN;
     END IF;
-    FOR step IN SELECT p.oid::regprocedure AS name FROM pg_proc AS p JOIN migration_names AS n ON n.name = p.proname AND n.kind = 'function'
+    FOR step IN SELECT p.oid::regprocedure::text AS name FROM pg_proc AS p JOIN migration_names AS n ON n.name = p.proname AND n.kind = 'function'
                 WHERE p.pronamespace = 'public'::regnamespace AND p.prokind = 'f'
                   AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
                   AND NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgfoid = p.oid) LOOP
@@ -117,7 +117,7 @@ BEGIN
     IF to_regnamespace('partitions') IS NOT NULL THEN
         ALTER SCHEMA partitions RENAME TO migration_old_partitions;
     END IF;
-    FOR step IN SELECT oid::regclass AS name FROM migration_tables LOOP
+    FOR step IN SELECT oid::regclass::text AS name FROM migration_tables LOOP
         EXECUTE format('ALTER TABLE %s SET SCHEMA migration_old', step.name);
     END LOOP;
     IF to_regclass('public.oracle_prices_external_slot') IS NOT NULL THEN
