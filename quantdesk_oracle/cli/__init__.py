@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
+import structlog
 import typer
 
 from quantdesk_oracle import __version__
@@ -60,6 +62,11 @@ def _root(
     ] = False,
 ) -> None:
     """Options of the program itself."""
+    # Stdout is a command's answer; `run` sets up a log of its own.
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
 
 
 def main() -> None:

@@ -157,9 +157,10 @@ def _tell(news: News, *, as_json: bool) -> None:
     elif news.stream == "events":
         _say(row, as_json=False)
     elif news.stream == "prints":
+        confidence = "-" if row["confidence"] is None else exact(row["confidence"])
         typer.echo(
             f"{as_json_value(row['created_at'])}  {row['market']:<12} {exact(row['price']):>18} "
-            f"± {exact(row['confidence']) if row['confidence'] is not None else '-'}  {row['source']}, {row['verdict']}, slot {row['slot']}"
+            f"± {confidence}  {row['source']}, {row['verdict']}, slot {row['slot']}"
         )
     else:
         typer.echo(
