@@ -57,6 +57,14 @@ def localnet(
         float,
         typer.Option(min=0.01, max=86_400, help="Seconds between pushes of a feed; at most one a second."),
     ] = 1.0,
+    faults: Annotated[
+        Path | None,
+        typer.Option(help="Carry out this schedule of faults (TOML or JSON; see docs/localnet.md)."),
+    ] = None,
+    control: Annotated[
+        bool,
+        typer.Option("--control", help="Let programs on this machine make faults: /control on the RPC port."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line on stdout when ready.")] = False,
     run_for: Annotated[
         str | None, typer.Option("--for", metavar="DURATION", help="End after so long, such as 30s or 5m.")
@@ -69,8 +77,11 @@ def localnet(
 
     Try it: `curl 127.0.0.1:8899/health`; any Solana client reads prices from it.
 
-    Exit codes: 0 ended by --for, Ctrl-C or SIGTERM; 1 failure; 2 usage; 65 the dumps or the ledger are none;
-    69 a port or the ledger is in use.
+    Drills: with --faults or --control it drops, delays, garbles, refuses, lags, forks and forgets as networks and
+    nodes do, the same each time for the same seed. The ledger stays what the chain holds.
+
+    Exit codes: 0 ended by --for, Ctrl-C or SIGTERM; 1 failure; 2 usage; 65 the dumps, the ledger or the schedule are
+    none; 69 a port or the ledger is in use.
     """
     from quantdesk_oracle.localnet import LocalnetSettings
 
@@ -86,24 +97,29 @@ def localnet(
         ledger=ledger,
         accounts=accounts,
         genesis=genesis,
+        control=control,
     )
     try:
-        asyncio.run(_serve(settings, seconds, as_json=as_json))
+        asyncio.run(_serve(settings, seconds, faults, as_json=as_json))
     except (OracleError, OSError) as error:
         typer.echo(f"quantdesk-oracle localnet: {error}", err=True)
         raise typer.Exit(getattr(error, "exit_code", EX_FAILURE)) from error
 
 
-async def _serve(settings: LocalnetSettings, seconds: float | None, *, as_json: bool) -> None:
+async def _serve(
+    settings: LocalnetSettings, seconds: float | None, faults: Path | None, *, as_json: bool
+) -> None:
     """Run a node until a signal, the end of its time, or its death."""
     from quantdesk_oracle.clock import SystemClock
     from quantdesk_oracle.localnet import LocalNode
+    from quantdesk_oracle.localnet.faults import Drill, load_schedule
 
     asked_to_end = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked_to_end.set)
-    node = LocalNode(settings, SystemClock())
+    drill = None if faults is None else Drill(load_schedule(faults))
+    node = LocalNode(settings, SystemClock(), drill)
     await node.start()
     try:
         typer.echo(json.dumps(_ready(node)) if as_json else _ready_text(node))
@@ -127,6 +143,7 @@ def _ready(node: LocalNode) -> dict[str, Any]:
         "simulated": settings.accounts is None,
         "feeds": node.served(),
         "ledger": None if settings.ledger is None else str(settings.ledger),
+        "control": f"{node.rpc_url}/control" if settings.control else None,
     }
 
 
@@ -142,4 +159,6 @@ def _ready_text(node: LocalNode) -> str:
     lines += [f"  {feed['symbol'] or 'account':<9}  {feed['pubkey']}" for feed in ready["feeds"]]
     if ready["ledger"]:
         lines.append(f"  ledger     {ready['ledger']}")
+    if ready["control"]:
+        lines.append(f"  control    {ready['control']}")
     return "\n".join(lines)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from quantdesk_oracle.localnet.control import Control
+from quantdesk_oracle.localnet.faults import Drill
 from quantdesk_oracle.localnet.inprocess import InProcessNode
 from quantdesk_oracle.localnet.server import Server
 
@@ -23,11 +25,16 @@ class LocalNode(InProcessNode):
         ...                       # node.rpc_url, node.ws_url
         await node.stop_pushing() # whatever was pushed has been written to every socket
         await node.stop()
+
+    With a ``Drill`` as its passage it has faults, with ``settings.control`` they can be made over HTTP as well.
     """
 
     def __init__(self, settings: LocalnetSettings, clock: Clock, passage: Passage | None = None) -> None:
+        if settings.control and passage is None:
+            passage = Drill()
         super().__init__(settings, clock, passage)
-        self._server = Server(settings, self.doors)
+        control = Control(passage) if settings.control and isinstance(passage, Drill) else None
+        self._server = Server(settings, self.doors, control)
 
     @property
     def rpc_url(self) -> str:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import WSMsgType, web
 
 from quantdesk_oracle.errors import UnavailableError
+from quantdesk_oracle.localnet import control
 from quantdesk_oracle.localnet.doors import LONGEST_BODY
 from quantdesk_oracle.localnet.passage import NoAnswerError, RefusalError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from quantdesk_oracle.localnet.control import Control
     from quantdesk_oracle.localnet.doors import Doors
     from quantdesk_oracle.localnet.passage import HttpAnswer
     from quantdesk_oracle.localnet.settings import LocalnetSettings
@@ -85,9 +87,10 @@ def text_frame(message: bytes) -> bytes:
 class Server:
     """Serves ``doors`` until it is stopped."""
 
-    def __init__(self, settings: LocalnetSettings, doors: Doors) -> None:
+    def __init__(self, settings: LocalnetSettings, doors: Doors, control: Control | None = None) -> None:
         self._settings = settings
         self._doors = doors
+        self._control = control
         self._runners: list[web.ServerRunner] = []
         self._listeners: tuple[socket.socket, ...] = ()
         self._connections: set[Connection] = set()
@@ -133,6 +136,8 @@ class Server:
     async def _answer_http(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method == "GET" and request.path == "/health":
             return web.Response(text="ok")
+        if self._control is not None and request.path.startswith(control.PATH):
+            return await self._answer_control(self._control, request)
         if request.method != "POST":
             return web.Response(
                 status=405, text="Used HTTP Method is not allowed. POST or OPTIONS is required\n"
@@ -146,6 +151,11 @@ class Server:
             return _response(await self._doors.post(await request.read()))
         except NoAnswerError:
             return _hang_up(request)
+
+    async def _answer_control(self, asked: Control, request: web.BaseRequest) -> web.StreamResponse:
+        if not control.from_this_machine(request.remote, request.headers.get("Origin")):
+            return web.Response(status=403, text="control is for programs on this machine\n")
+        return _response(asked.answer(request.method, request.path, await request.read()))
 
     async def _answer_websocket(self, request: web.BaseRequest) -> web.StreamResponse:
         response = web.WebSocketResponse(compress=False, max_msg_size=_FRAME_LIMIT)

@@ -80,6 +80,8 @@ class LocalnetSettings:
     feeds: tuple[Feed, ...] = DEFAULT_FEEDS
     history: int = 100_000
     """Transactions kept; the oldest are pruned."""
+    control: bool = False
+    """Whether programs on the same machine may make faults over HTTP, under /control of the RPC port."""
     send_buffer: int = 1 << 20
     """Bytes that may wait for a slow websocket client before it is dropped."""
 

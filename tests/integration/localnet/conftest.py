@@ -13,6 +13,7 @@ import pytest
 from solana.rpc.async_api import AsyncClient
 
 from quantdesk_oracle.localnet import LocalnetSettings, LocalNode
+from quantdesk_oracle.localnet.faults import Drill, parse_schedule
 from tests.clock import VirtualClock
 
 PATIENCE = 10.0
@@ -56,11 +57,14 @@ Start = Callable[..., Awaitable[LocalNode]]
 
 @pytest.fixture
 async def start(clock: VirtualClock) -> AsyncIterator[Start]:
-    """Start a node with these settings, on free ports; it is stopped after the test."""
+    """Start a node with these faults and settings, on free ports; it is stopped after the test."""
     async with AsyncExitStack() as stack:
 
-        async def start_node(**settings: Any) -> LocalNode:
-            node = LocalNode(LocalnetSettings(rpc_port=0, ws_port=0, **settings), clock)
+        async def start_node(*faults: dict[str, Any], **settings: Any) -> LocalNode:
+            drill = Drill(parse_schedule({"faults": list(faults), "seed": 1}))
+            node = LocalNode(
+                LocalnetSettings(rpc_port=0, ws_port=0, **settings), clock, drill if faults else None
+            )
             await node.start()
             stack.push_async_callback(node.stop)
             return node

@@ -55,6 +55,16 @@ def encoded(drilled, update) -> str:
     return base64.b64encode(data).decode()
 
 
+async def test_a_node_that_is_behind_answers_a_subscription_at_once(start, clock) -> None:
+    drilled = await start({"kind": "behind", "slots": 200})
+    client = await drilled.client()
+    await client.follow()
+    await clock.advance(79)
+    assert client.raw() == []
+    await clock.advance(3)
+    assert client.times() == [1, 2]
+
+
 async def test_history_that_was_pruned_is_neither_listed_nor_found(start, clock) -> None:
     drilled = await start({"kind": "prune", "at": 30.5, "for": 10, "keep": 10})
     await clock.advance(30)

@@ -205,7 +205,7 @@ async def test_an_answer_to_a_subscription_may_be_lost_or_come_after_the_first_n
 
 
 async def test_a_client_for_whom_too_much_is_held_back_is_dropped(start, clock, monkeypatch) -> None:
-    monkeypatch.setattr("quantdesk_oracle.localnet.faults.drill._MOST_HELD", 3)
+    monkeypatch.setattr("quantdesk_oracle.localnet.faults.outbox.MOST_HELD", 3)
     drilled = await start({"kind": "stall", "at": 0.5})
     client = await drilled.client()
     await client.follow()
