@@ -67,13 +67,16 @@ class Database:
                 self.pooled = await self._is_pooled()
                 self._pool = await asyncpg.create_pool(
                     self._dsn,
-                    min_size=1,
+                    # No floor: asyncpg would try to keep it while the server is away, with a traceback each time.
+                    min_size=0,
                     max_size=self._pool_size,
                     max_inactive_connection_lifetime=IDLE_SECONDS,
                     reset=_nothing_to_reset,
                     **self._connection_arguments(),
                 )
             except ValueError as error:
+                if isinstance(error, OSError):  # a certificate that does not fit is both
+                    raise
                 raise DatabaseError(f"DATABASE_URL cannot be read ({type(error).__name__})") from None
 
     async def close(self) -> None:

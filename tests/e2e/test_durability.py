@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from quantdesk_oracle.store import schema
 from tests.e2e import truth, world
 from tests.e2e.conftest import Program
-from tests.postgres import TEMPLATE, PostgresServer, execute
+from tests.postgres import TEMPLATE, PostgresServer, execute, programs
 
 Errors = Callable[[int], list[dict[str, Any]]]
 COMPLAINTS = ("warning", "error", "critical")
@@ -61,3 +62,101 @@ async def assert_prints_lie_close(connection: Any, ledger: Path) -> None:
     # Of the last slot, one market's print may have come after the daemons had ended.
     inner = [row for row in expected if row[2] < last]
     assert sorted(row for row in stored if row[2] < last) == sorted(inner)
+
+
+@pytest.fixture
+def killable() -> Iterator[PostgresServer]:
+    """A server of this test's own, to be killed and frozen; its database `postgres` has the schema."""
+    folder = programs(18)
+    if folder is None:
+        pytest.skip("the embedded PostgreSQL is not installed")
+    server = PostgresServer(folder)
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+async def killable_dsn(killable: PostgresServer) -> str:
+    async with world.connected(killable.dsn()) as connection:
+        await schema.apply(connection)
+    await world.shorten_funding(killable.dsn())
+    return killable.dsn()
+
+
+async def test_an_outage_of_the_database_costs_no_print(
+    program: Program, killable: PostgresServer, killable_dsn: str, tmp_path: Path, errors: Errors
+) -> None:
+    """kill -9 of the server, fifteen seconds of nothing, kill -9 of the daemon in the middle of them."""
+    node = await world.start_node(program, tmp_path)
+    daemon = world.Daemon(program, node, tmp_path / "one", killable_dsn)
+    daemon.start()
+    await world.until_count(killable_dsn, "oracle_prices", 12)
+    killable.kill()
+    await asyncio.sleep(8)
+    status = await daemon.status()
+    assert status["ready"] is False
+    assert "database" in [reason["code"] for reason in status["reasons"]]
+    await asyncio.to_thread(killable.start)
+    await world.until_spool_is_empty(daemon)
+    killable.kill()
+    await asyncio.sleep(4)
+    spooled = world.rows_on_disk(daemon)
+    daemon.kill()
+    assert world.rows_on_disk(daemon) >= spooled > 0
+    await asyncio.to_thread(killable.start)
+    before = len(await world.prints(killable_dsn))
+    daemon.start()
+    await world.until_count(killable_dsn, "oracle_prices", before + 20)
+    await world.until_spool_is_empty(daemon)
+    await daemon.stop()
+    node.stop()
+    await world.assert_tables_are_true(killable_dsn, node.ledger, whole=False)
+    await world.assert_only_missing_while_down(killable_dsn, node.ledger, seconds=12)
+    assert "database.lost" in await world.event_types(killable_dsn)
+    assert "database.restored" in await world.event_types(killable_dsn)
+
+
+async def test_stopped_while_the_database_is_away_nothing_is_lost(
+    program: Program, killable: PostgresServer, killable_dsn: str, tmp_path: Path
+) -> None:
+    node = await world.start_node(program, tmp_path)
+    daemon = world.Daemon(program, node, tmp_path / "one", killable_dsn)
+    daemon.start()
+    await world.until_count(killable_dsn, "oracle_prices", 6)
+    killable.kill()
+    await asyncio.sleep(3)
+    node.stop()
+    summary = await daemon.stop(within=12)
+    assert world.rows_on_disk(daemon) > 0
+    await asyncio.to_thread(killable.start)
+    idle = await world.start_node(program, tmp_path / "other", seed=1)
+    daemon.node = idle
+    daemon.start()
+    await world.until_spool_is_empty(daemon)
+    await daemon.stop()
+    idle.stop()
+    ledger = truth.ledger_rows(node.ledger)
+    first = min(row[2] for row in await world.prints(killable_dsn))
+    stored = set(await world.prints(killable_dsn))
+    missing = [line for line in ledger if line["slot"] >= first and truth.expected_print(line) not in stored]
+    assert missing == []
+    assert summary["updates"] >= 6
+
+
+async def test_a_frozen_database_costs_no_print(
+    program: Program, killable: PostgresServer, killable_dsn: str, tmp_path: Path
+) -> None:
+    node = await world.start_node(program, tmp_path)
+    daemon = world.Daemon(program, node, tmp_path / "one", killable_dsn)
+    daemon.start()
+    await world.until_count(killable_dsn, "oracle_prices", 6)
+    killable.freeze()
+    await asyncio.sleep(6)
+    assert world.rows_on_disk(daemon) > 0
+    killable.thaw()
+    await world.until_spool_is_empty(daemon)
+    await daemon.stop()
+    node.stop()
+    await world.assert_tables_are_true(killable_dsn, node.ledger, whole=False)
+    await world.assert_only_missing_while_down(killable_dsn, node.ledger, seconds=0)

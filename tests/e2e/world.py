@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sqlite3
 import subprocess
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,7 @@ class Daemon:
 
 async def start_node(program: Program, folder: Path, *, seed: int = 0) -> Node:
     """A local node that pushes every second and writes the ledger."""
+    folder.mkdir(exist_ok=True)  # noqa: ASYNC240
     ledger, rpc, ws = folder / f"ledger-{seed}.jsonl", free_port(), free_port()
     process = program(
         "localnet", "--rpc-port", str(rpc), "--ws-port", str(ws), "--ledger", ledger, "--seed", str(seed)
@@ -183,3 +186,46 @@ async def assert_tables_are_true(dsn: str, ledger: Path, *, whole: bool = True) 
         await truth.assert_marks_recompute(connection)
         await truth.assert_funding_recomputes(connection)
         return len(stored)
+
+
+async def prints(dsn: str) -> list[tuple[Any, ...]]:
+    """oracle_prices, as truth has them."""
+    async with connected(dsn) as connection:
+        return await truth.stored_prints(connection)
+
+
+async def event_types(dsn: str) -> set[str]:
+    """Which events there are."""
+    async with connected(dsn) as connection:
+        return {row[0] for row in await connection.fetch("SELECT DISTINCT event_type FROM system_events")}
+
+
+def rows_on_disk(daemon: Daemon) -> int:
+    """How many rows lie in a daemon's spool."""
+    with closing(sqlite3.connect(daemon.state_dir / "spool.sqlite3", timeout=10)) as connection:
+        rows: int = connection.execute("SELECT count(*) FROM spooled").fetchone()[0]
+        return rows
+
+
+async def until_spool_is_empty(daemon: Daemon, within: float = 60) -> None:
+    """Until the daemon has moved everything from its spool to the database."""
+    async with asyncio.timeout(within):
+        while not (daemon.state_dir / "spool.sqlite3").exists() or rows_on_disk(daemon):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+
+
+async def assert_only_missing_while_down(dsn: str, ledger: Path, *, seconds: float) -> None:
+    """Between the first and last stored print, none is missing but in one stretch of at most ``seconds``.
+
+    That is while no daemon ran at all: chain history heals it, which is another test's matter.
+    """
+    stored = await prints(dsn)
+    found = {row[:3] for row in stored}
+    first, last = min(row[2] for row in stored), max(row[2] for row in stored)
+    missing = [
+        line["publish_time"]
+        for line in truth.ledger_rows(ledger)
+        if first <= line["slot"] < last and truth.expected_print(line)[:3] not in found
+    ]
+    if missing:
+        assert max(missing) - min(missing) <= seconds, missing

@@ -1,0 +1,202 @@
+"""The store behind PgBouncer in transaction mode, and over TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from quantdesk_oracle.model import SECOND
+from quantdesk_oracle.store import schema, series
+from quantdesk_oracle.store.database import Database
+from quantdesk_oracle.store.faults import DatabaseTroubleError, Kind
+from tests.postgres import PostgresServer, execute, folder_for_servers, free_port, programs, unprivileged
+from tests.rows import a_mark, a_print, a_sample
+
+BOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin:/usr/local/sbin")
+
+
+class PgBouncer:
+    """PgBouncer in transaction mode before one server, with no more than two connections to it."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.port = free_port()
+        self.folder = folder_for_servers("qdo-bouncer-")
+        (self.folder / "users").write_text('"postgres" ""\n')
+        (self.folder / "pgbouncer.ini").write_text(
+            f"[databases]\n* = host=127.0.0.1 port={server.port}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nauth_type = trust\n"
+            f"auth_file = {self.folder}/users\npool_mode = transaction\ndefault_pool_size = 2\n"
+            f"unix_socket_dir =\nlogfile = {self.folder}/log\n"
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        assert BOUNCER is not None
+        self._process = subprocess.Popen(
+            [BOUNCER, "-q", self.folder / "pgbouncer.ini"], user=unprivileged(), cwd=self.folder
+        )
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        pytest.fail("PgBouncer does not start")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def bouncer(postgres: PostgresServer) -> Iterator[PgBouncer]:
+    if BOUNCER is None:
+        pytest.skip("PgBouncer is not installed on this machine")
+    bouncer = PgBouncer(postgres)
+    bouncer.start()
+    yield bouncer
+    bouncer.remove()
+
+
+@pytest.fixture
+async def pooled(bouncer: PgBouncer, fresh_dsn: str) -> AsyncIterator[Database]:
+    name = fresh_dsn.rsplit("/", 1)[1]
+    database = Database(
+        f"postgresql://postgres@127.0.0.1:{bouncer.port}/{name}", pool_size=6, command_timeout=10
+    )
+    await database.open()
+    yield database
+    await database.close()
+
+
+async def test_a_pooler_is_noticed_and_a_server_is_not_taken_for_one(
+    pooled: Database, fresh_dsn: str
+) -> None:
+    direct = Database(fresh_dsn, pool_size=2, command_timeout=10)
+    await direct.open()
+    assert (pooled.pooled, direct.pooled) == (True, False)
+    await direct.close()
+
+
+async def test_everything_works_on_two_connections_that_six_share(pooled: Database, past: int) -> None:
+    async with pooled.connection("cannot read") as connection:
+        assert (await schema.status(connection)).current
+        markets = {
+            row["symbol"]: row["id"] for row in await connection.fetch("SELECT symbol, id FROM markets")
+        }
+
+    async def writer(number: int) -> None:
+        for turn in range(10):
+            first = (number * 10 + turn) * 5
+            rows = [a_print(n) for n in range(first, first + 5)]
+            assert await series.insert_oracle_prices(pooled, markets, rows) == 5
+            instant = past - (number * 10 + turn) * 5 * SECOND
+            assert await series.insert_mark_prices(pooled, markets, [a_mark(instant)]) == 1
+            assert await series.insert_premium_samples(pooled, markets, [a_sample(instant)]) == 1
+            assert set(await series.marks_at(pooled, markets, instant)) == {"BTC-PERP"}
+
+    await asyncio.gather(*[writer(number) for number in range(6)])
+    async with pooled.connection("cannot read") as connection:
+        assert await connection.fetchval("SELECT count(*) FROM oracle_prices") == 300
+    await series.upkeep(pooled)
+
+
+async def test_a_pooler_that_is_killed_and_back_is_only_a_pause(pooled: Database, bouncer: PgBouncer) -> None:
+    assert await series.database_clock(pooled) > 0
+    bouncer.kill()
+    with pytest.raises(DatabaseTroubleError) as caught:
+        await series.database_clock(pooled)
+    assert caught.value.kind is Kind.UNREACHABLE
+    bouncer.start()
+    assert await series.database_clock(pooled) > 0
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate authority, and a certificate of `localhost` that it has signed."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed on this machine")
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=authority",
+            "-keyout", "ca.key", "-out", "ca.crt")  # fmt: skip
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", "server.key",
+            "-out", "server.csr")  # fmt: skip
+    (folder / "names").write_text("subjectAltName=DNS:localhost")
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days",
+            "2", "-extfile", "names", "-out", "server.crt")  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tls_server(authority: Path) -> Iterator[PostgresServer]:
+    folder = programs(15)
+    if folder is None:
+        pytest.skip("PostgreSQL 15, which is built with TLS, is not installed on this machine")
+    server = PostgresServer(folder, ssl="on")
+    for name in ("server.crt", "server.key"):
+        shutil.copy(authority / name, server.data / name)
+        if user := unprivileged():
+            shutil.chown(server.data / name, user)
+    (server.data / "server.key").chmod(0o600)
+    hba = server.data / "pg_hba.conf"
+    hba.write_text(f"hostnossl all plain all reject\n{hba.read_text()}")
+    server.start()
+    asyncio.run(execute(server.dsn(), "CREATE ROLE plain LOGIN"))
+    yield server
+    server.remove()
+
+
+async def connected_over_tls(dsn: str) -> bool:
+    database = Database(dsn, pool_size=2, command_timeout=5)
+    await database.open()
+    async with database.connection("cannot read") as connection:
+        encrypted = await connection.fetchval("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+    await database.close()
+    return bool(encrypted)
+
+
+@pytest.mark.parametrize("mode", ["require", "verify-full"])
+async def test_tls_modes_encrypt(tls_server: PostgresServer, authority: Path, mode: str) -> None:
+    dsn = f"postgresql://plain@localhost:{tls_server.port}/postgres?sslmode={mode}"
+    if mode == "verify-full":
+        dsn += f"&sslrootcert={authority / 'ca.crt'}"
+    assert await connected_over_tls(dsn)
+
+
+async def test_verify_full_refuses_a_name_an_authority_and_a_file_that_do_not_fit(
+    tls_server: PostgresServer, authority: Path
+) -> None:
+    base = f"{tls_server.port}/postgres?sslmode=verify-full&sslrootcert"
+    for dsn in (
+        f"postgresql://plain@127.0.0.1:{base}={authority / 'ca.crt'}",
+        f"postgresql://plain@localhost:{base}={authority / 'server.crt'}",
+        f"postgresql://plain@localhost:{base}={authority / 'no-such.crt'}",
+    ):
+        database = Database(dsn, pool_size=2, command_timeout=5)
+        with pytest.raises(DatabaseTroubleError) as caught:
+            await database.open()
+        assert caught.value.kind is Kind.TLS, str(caught.value)
+        assert "check sslmode and sslrootcert" in str(caught.value)
+
+
+async def test_a_server_without_tls_is_told_so(postgres_18: PostgresServer) -> None:
+    database = Database(f"{postgres_18.dsn()}?sslmode=require", pool_size=2, command_timeout=5)
+    with pytest.raises(DatabaseTroubleError) as caught:
+        await database.open()
+    assert caught.value.kind is Kind.TLS
