@@ -1,5 +1,15 @@
 -- What the server has to offer: TimescaleDB, the roles of Supabase, auth.jwt(); and what is made where it is missing.
 
+-- On a database that lives: the two tables that all others refer to are locked first, in the order in which TimescaleDB's
+-- own jobs lock them when they drop a chunk. Whoever comes second waits, and nobody deadlocks.
+DO $$
+BEGIN
+    IF to_regclass('public.markets') IS NOT NULL AND to_regclass('public.users') IS NOT NULL THEN
+        LOCK TABLE public.markets IN SHARE ROW EXCLUSIVE MODE;
+        LOCK TABLE public.users IN SHARE ROW EXCLUSIVE MODE;
+    END IF;
+END $$;
+
 -- TimescaleDB is used where it is installed, and installed where the server has it loaded. (CREATE EXTENSION
 -- without the preloaded library would end the session.)
 DO $$
@@ -101,11 +111,27 @@ BEGIN
 END $$;
 
 -- Triggers of a time series see all rows of a statement at once: as `inserted` (new) or `removed` (old, for UPDATE and
--- DELETE). TimescaleDB before 2.18 has no transition tables; row by row the same function is then given one row.
+-- DELETE). TimescaleDB before 2.18 has no transition tables: there a copy of the function is given one row at a time.
 CREATE OR REPLACE PROCEDURE pg_temp.create_series_trigger(table_name text, trigger_name text, event text, function_name text)
 LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER %s ON public.%I REFERENCING %s FOR EACH STATEMENT EXECUTE FUNCTION public.%I()',
                    trigger_name, event, table_name,
                    CASE event WHEN 'INSERT' THEN 'NEW TABLE AS inserted' ELSE 'OLD TABLE AS removed' END, function_name);
+EXCEPTION WHEN feature_not_supported THEN
+    CALL pg_temp.create_row_trigger(table_name, trigger_name, event, function_name);
+END $$;
+
+CREATE OR REPLACE PROCEDURE pg_temp.create_row_trigger(table_name text, trigger_name text, event text, function_name text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    source text := pg_get_functiondef(to_regproc('public.' || function_name));
+BEGIN
+    source := replace(source, 'public.' || function_name || '(', 'public.' || function_name || '_row(');
+    source := replace(source, 'FROM inserted', 'FROM (SELECT NEW.*) AS inserted');
+    EXECUTE replace(source, 'FROM removed', 'FROM (SELECT OLD.*) AS removed');
+    EXECUTE format('COMMENT ON FUNCTION public.%I() IS %L', function_name || '_row', 'As ' || function_name || '(), row by row');
+    EXECUTE format('DROP TRIGGER IF EXISTS %I ON public.%I', trigger_name, table_name);
+    EXECUTE format('CREATE TRIGGER %I AFTER %s ON public.%I FOR EACH ROW EXECUTE FUNCTION public.%I()',
+                   trigger_name, event, table_name, function_name || '_row');
 END $$;

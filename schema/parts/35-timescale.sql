@@ -22,7 +22,15 @@ CREATE OR REPLACE PROCEDURE pg_temp.add_refresh_policy(view_name text, every int
 LANGUAGE plpgsql AS $$
 DECLARE
     retention interval := (SELECT s.retention FROM public.time_series AS s WHERE s.table_name = 'oracle_prices');
+    there boolean;
 BEGIN
+    EXECUTE 'SELECT EXISTS (SELECT FROM timescaledb_information.jobs AS j JOIN timescaledb_information.continuous_aggregates AS c'
+            ' ON j.hypertable_name IN (c.view_name, c.materialization_hypertable_name)'
+            ' WHERE j.proc_name = ''policy_refresh_continuous_aggregate'' AND c.view_schema = ''public'' AND c.view_name = $1)'
+        INTO there USING view_name;
+    IF there THEN
+        RETURN;
+    END IF;
     EXECUTE format('SELECT %I.add_continuous_aggregate_policy(%L::regclass, start_offset => %L::interval,'
                    ' end_offset => %L::interval, schedule_interval => %L::interval, if_not_exists => true)',
                    ts, 'public.' || view_name, retention - interval '1 day', until, every);

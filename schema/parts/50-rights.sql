@@ -109,7 +109,7 @@ DECLARE
 BEGIN
     FOR function IN
         SELECT p.oid FROM pg_proc AS p
-        WHERE p.pronamespace = 'public'::regnamespace AND p.proname IN (
+        WHERE p.pronamespace = 'public'::regnamespace AND regexp_replace(p.proname, '_row$', '') IN (
             'schema_mode', 'schema_setting', 'set_updated_at', 'found_insurance_fund', 'keep_oracle_price_heads',
             'keep_mark_price_heads', 'candle_widths', 'keep_candles', 'remake_candles', 'update_user_balance',
             'unrealized_pnl', 'health_of', 'calculate_position_health', 'check_liquidation', 'round_half_even',

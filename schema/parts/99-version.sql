@@ -3,4 +3,5 @@ INSERT INTO public.schema_version (version) VALUES (2) ON CONFLICT (version) DO 
 DROP PROCEDURE pg_temp.create_enum(text, text[]);
 DROP PROCEDURE pg_temp.create_series(text, text);
 DROP PROCEDURE pg_temp.create_series_trigger(text, text, text, text);
+DROP PROCEDURE pg_temp.create_row_trigger(text, text, text, text);
 DROP PROCEDURE pg_temp.create_continuous_aggregate(text, interval);

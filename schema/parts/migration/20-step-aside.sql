@@ -108,7 +108,7 @@ BEGIN
     IF to_regnamespace('migration_old') IS NULL THEN
         RETURN;
     END IF;
-    FOR step IN SELECT p.oid::regprocedure::text AS name FROM pg_proc AS p JOIN migration_names AS n ON n.name = p.proname AND n.kind = 'function'
+    FOR step IN SELECT p.oid::regprocedure::text AS name FROM pg_proc AS p JOIN migration_names AS n ON n.name = regexp_replace(p.proname, '_row$', '') AND n.kind = 'function'
                 WHERE p.pronamespace = 'public'::regnamespace AND p.prokind = 'f'
                   AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
                   AND NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgfoid = p.oid) LOOP

@@ -29,7 +29,8 @@ LANGUAGE sql AS $$
     SELECT p.tablename, 'policy', p.policyname, format('%s for %s to %s using %s check %s', p.permissive, p.cmd, p.roles, p.qual, p.with_check)
     FROM pg_policies AS p WHERE p.schemaname = 'public'
     UNION ALL
-    SELECT t.relname, 'view', t.relname, pg_get_viewdef(t.oid) FROM tables AS t WHERE t.relkind = 'v'
+    -- (A continuous aggregate's view names the number of its materialisation, and functions of the extension.)
+    SELECT t.relname, 'view', t.relname, regexp_replace(pg_get_viewdef(t.oid), 'verify_live\.|(_materialized_hypertable_|cagg_watermark\()\d+', '\1', 'g') FROM tables AS t WHERE t.relkind = 'v'
     UNION ALL
     SELECT t.relname, 'view owner', t.relname, t.relowner::regrole::text FROM tables AS t WHERE t.relkind = 'v' AND t.relowner::regrole::text = 'quantdesk_views'
     UNION ALL
