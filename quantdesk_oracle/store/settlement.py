@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from quantdesk_oracle.errors import OracleError
 from quantdesk_oracle.model import SECOND, Event, FundingRate, PremiumSample, Severity
 from quantdesk_oracle.pricing.funding import SETTLED, SKIPPED, total_funding
 from quantdesk_oracle.pricing.settlement import BoundaryPrint, Interval, settle_interval
@@ -15,22 +16,27 @@ from quantdesk_oracle.store.instants import to_instant, to_seconds, to_timestamp
 from quantdesk_oracle.store.series import event_arguments
 
 
+class BoundaryToComeError(OracleError):
+    """The database's clock has not reached a boundary that this machine's has."""
+
+
 async def settle(
     database: Database, market_id: UUID, interval: Interval, *, dead_after: int, late_after: int
 ) -> FundingRate | None:
-    """Settle an interval from its stored samples; None where somebody else has, or its boundary is to come.
+    """Settle an interval from its stored samples; None where somebody else has. Raises BoundaryToComeError.
 
     ``dead_after`` and ``late_after`` in µs: the age at which a print is dead, and the delay after which a
     settlement is called late.
     """
     async with database.transaction(f"cannot settle {interval.market}") as connection:
         state = await connection.fetchrow(query("settlement_state"), market_id)
-        boundary = to_timestamp(interval.boundary)
+        boundary, now = to_timestamp(interval.boundary), to_instant(state["now"])
+        if now < interval.boundary:
+            raise BoundaryToComeError(f"{interval.market}: {boundary:%H:%M:%S} is to come for the database")
         # A statement of its own: its snapshot is taken when the market's row is held.
         if await connection.fetchval(query("funding_exists"), market_id, boundary):
             await connection.execute(query("adopt_market_funding"), market_id, boundary)
             return None
-        now = to_instant(state["now"])
         rate = await recompute(
             connection,
             market_id,
@@ -102,10 +108,15 @@ async def read_samples(connection: Connection, market_id: UUID, interval: Interv
 
 
 async def first_unsettled(database: Database, market_id: UUID) -> tuple[int | None, int | None]:
-    """(newest settled boundary, oldest sample that is not settled) of a market, µs; None where there is none."""
+    """(newest settled boundary, oldest sample that is not settled) of a market, µs; None where there is none.
+
+    The newest rate, whoever wrote it, is taken into the market's row.
+    """
     async with database.connection("cannot read the funding rates") as connection:
         row = await connection.fetchrow(query("next_unsettled"), market_id)
-    boundary, sample = row["boundary"], row["first_sample"]
+        boundary, sample = row["boundary"], row["first_sample"]
+        if boundary is not None:
+            await connection.execute(query("adopt_market_funding"), market_id, boundary)
     return (
         None if boundary is None else to_instant(boundary),
         None if sample is None else to_instant(sample),

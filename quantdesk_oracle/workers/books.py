@@ -26,14 +26,20 @@ LONGEST_PATIENCE = 0.9
 """Seconds that a reading may take at most, so that the next instant of a one-second grid is not missed."""
 
 
+def patience_of(interval: int) -> float:
+    """Seconds that a reading may take on a mark grid of ``interval`` µs."""
+    return LONGEST_PATIENCE * min(interval / SECOND, 1.0)
+
+
 class BookReader:
     """Reads all books for an instant, within the time that its grid leaves."""
 
-    def __init__(self, markets: Markets, database: Database, journal: Journal, *, interval: int) -> None:
+    def __init__(self, markets: Markets, database: Database, journal: Journal, *, patience: float) -> None:
+        """``patience`` in seconds: what a reading may take before its book counts as unknown."""
         self._markets = markets
         self._database = database
         self._journal = journal
-        self._patience = min(LONGEST_PATIENCE * interval / SECOND, LONGEST_PATIENCE)
+        self._patience = patience
         self._crossed: set[str] = set()
         self.unreadable: str | None = None
         """Why the last reading failed; None where it did not."""

@@ -12,7 +12,7 @@ from quantdesk_oracle.pricing.funding import SKIPPED
 from quantdesk_oracle.pricing.settlement import Interval
 from quantdesk_oracle.retry import until_it_works
 from quantdesk_oracle.store.markets import MarketRow, read_markets
-from quantdesk_oracle.store.settlement import first_unsettled, settle
+from quantdesk_oracle.store.settlement import BoundaryToComeError, first_unsettled, settle
 from quantdesk_oracle.workers.parameters import current_parameters
 
 if TYPE_CHECKING:
@@ -88,7 +88,11 @@ class FundingWorker:
                 if not self._may_settle(state.symbol, boundary):
                     break
                 await self._samples.complete(boundary)
-                await self._settle(state, boundary)
+                try:
+                    await self._settle(state, boundary)
+                except BoundaryToComeError as error:
+                    log.info("funding.postponed", cause=str(error))
+                    break
                 self._settled[state.symbol] = boundary
                 await self._reread(state)
 
@@ -99,6 +103,7 @@ class FundingWorker:
         boundary, sample = await first_unsettled(self._database, state.id)
         if boundary is not None:
             self._settled[state.symbol] = boundary
+            await self._reread(state)
             return boundary
         return sample
 

@@ -65,22 +65,21 @@ class MarkWorker:
         """Tick until cancelled."""
         instant = self._next_instant(self._clock.now())
         while True:
-            if await self._slept_until(instant):
+            if await self._reached(instant):
                 await self.tick(instant)
                 instant += self._interval
-            now = self._clock.now()
-            if now - instant > MAX_LATENESS or instant - now > self._interval + SECOND:
-                resumed = self._next_instant(now)
-                self._say_jumped(instant, resumed)
-                instant = resumed
+                continue
+            resumed = self._next_instant(self._clock.now())
+            self._say_jumped(instant, resumed)
+            instant = resumed
 
-    async def _slept_until(self, instant: int) -> bool:
-        """Wait for ``instant``; False as soon as the clock turns out to have been set back."""
+    async def _reached(self, instant: int) -> bool:
+        """Wait for ``instant``; False where it is missed, or the clock turns out to have been set back."""
         while (left := instant - self._clock.now()) > 0:
             if left > self._interval + SECOND:
                 return False
             await self._clock.sleep_until(instant - max(left - SECOND, 0))
-        return True
+        return -left <= MAX_LATENESS
 
     async def tick(self, instant: int) -> None:
         """Compute and queue the marks of ``instant`` (µs), and hand the sampler what it is to sample."""
