@@ -14,7 +14,7 @@ from rich.console import Console
 from bench import machine, report
 from bench.plan import FULL, QUICK
 
-NAMES = ("decode",)
+NAMES = ("decode", "receive")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
