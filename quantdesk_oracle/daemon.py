@@ -39,7 +39,9 @@ from quantdesk_oracle.model import Severity
 from quantdesk_oracle.ops.health import ALIVE_LIMIT, HealthServer
 from quantdesk_oracle.ops.instance import Instance
 from quantdesk_oracle.ops.metrics import Metrics
+from quantdesk_oracle.ops.page import page_routes
 from quantdesk_oracle.ops.systemd import Notifier, Watchdog, watchdog_interval
+from quantdesk_oracle.snapshot import tell_more
 from quantdesk_oracle.sources.rpc import RpcClient
 from quantdesk_oracle.store.backlog import Backlog
 from quantdesk_oracle.store.database import Database
@@ -121,6 +123,7 @@ class Daemon:
             applied = await ensure_schema(self._world.database, when_made)
             states = await load_markets(self._world.database, self._settings, self._clock.now())
             self._parts = assemble(self._world, Markets(states))
+            tell_more(self._parts, self._world, self._instance)
             if applied:
                 self._parts.journal.record("schema.applied", version=NEEDED_VERSION)
             self._tell_account_problems()
@@ -183,7 +186,8 @@ class Daemon:
 
     def _start_health(self) -> None:
         settings, metrics = self._settings, self._world.metrics
-        self._health = HealthServer(settings.http_host, settings.http_port, metrics, self.status)
+        pages = page_routes()
+        self._health = HealthServer(settings.http_host, settings.http_port, metrics, self.status, pages=pages)
         try:
             self._health.start()
         except UnavailableError as error:
@@ -191,7 +195,7 @@ class Daemon:
                 raise
             # Nobody chose this port: another daemon on the machine has it, and prices matter more.
             log.warning("health.moved", cause=str(error), cure="set QUANTDESK_HTTP_PORT")
-            self._health = HealthServer(settings.http_host, 0, metrics, self.status)
+            self._health = HealthServer(settings.http_host, 0, metrics, self.status, pages=pages)
             self._health.start()
         self.http_port = self._health.port
 

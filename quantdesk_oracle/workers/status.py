@@ -11,6 +11,7 @@ from quantdesk_oracle.model import SECOND, Freshness
 from quantdesk_oracle.ops.health import NotReady, Readiness
 from quantdesk_oracle.pricing.decimals import scaled
 from quantdesk_oracle.pricing.use import age_of
+from quantdesk_oracle.workers.recent import Recent
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
@@ -41,6 +42,12 @@ class MarketStatus:
     next_funding: float
     rejected: str | None
     """Why the newest delivery of any of its feeds was rejected."""
+    fresh_limit: float
+    """Up to this age a print is fresh; up to the next one stale, beyond dead."""
+    stale_limit: float
+    last_funding: int | None
+    """Boundary of the newest settled rate, Unix seconds."""
+    funding_interval: int
 
 
 class Status:
@@ -65,6 +72,11 @@ class Status:
         self._subscription = subscription
         self.numbers: Callable[[], dict[str, Any]] = dict
         """What has been done so far."""
+        self.about: dict[str, Any] = {}
+        """What does not change: version, instance, start."""
+        self.more: dict[str, Callable[[], Any]] = {}
+        """Further members of the snapshot, by name: whatever a part has to say of itself."""
+        self._recent = {state.symbol: Recent() for state in markets}
         self.database_trouble: str | None = None
         """What the database said last; None where all is well."""
         self._readiness = Readiness.of((NotReady("starting", None, "The daemon has only just started."),))
@@ -80,7 +92,12 @@ class Status:
         """Take a snapshot now."""
         markets = self.markets()
         self._readiness = Readiness.of(tuple(self._reasons(markets)))
+        for state, market in zip(self._markets, markets, strict=True):
+            price = None if market.price is None else float(market.price)
+            self._recent[state.symbol].note(state, price, market.freshness)
         self._status = {
+            **self.about,
+            "now": self._clock.now() / SECOND,
             "ready": self._readiness.ready,
             "reasons": self._readiness.reasons,
             "markets": markets,
@@ -89,6 +106,8 @@ class Status:
             "polling": {"failing": self._poller.failing},
             "database": {"trouble": self.database_trouble},
             "clock_difference": self._clock_guard.difference / SECOND,
+            "recent": {symbol: recent.shown() for symbol, recent in self._recent.items()},
+            **{name: tell() for name, tell in self.more.items()},
             **self.numbers(),
         }
 
@@ -124,6 +143,10 @@ class Status:
             funding_rate=state.funding_rate,
             next_funding=(state.next_boundary(now) - now) / SECOND,
             rejected=", ".join(sorted(set(refusals))) or None,
+            fresh_limit=state.market.use.fresh / SECOND,
+            stale_limit=state.market.use.stale / SECOND,
+            last_funding=None if state.last_funding is None else state.last_funding // SECOND,
+            funding_interval=state.parameters_at(now).interval,
         )
 
     def _reasons(self, markets: list[MarketStatus]) -> list[NotReady]:

@@ -1,0 +1,57 @@
+"""What each part adds to the daemon's snapshot of itself, /status: endpoints, spool, gaps, last events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from quantdesk_oracle import __version__
+from quantdesk_oracle.model import SECOND, Event
+
+if TYPE_CHECKING:
+    from quantdesk_oracle.assembly import Parts, World
+    from quantdesk_oracle.ops.instance import Instance
+
+
+def tell_more(parts: Parts, world: World, instance: Instance) -> None:
+    """Let the snapshot hold what the parts have to say. Each is asked on the loop, once a second."""
+    status = parts.status
+    status.about = {
+        "version": __version__,
+        "instance": instance.id,
+        "started": instance.started / SECOND,
+    }
+    status.more = {
+        "endpoints": lambda: _endpoints(world),
+        "spool": lambda: _spool(world),
+        "events": lambda: [_event(event) for event in parts.journal.recent],
+    }
+
+
+def _endpoints(world: World) -> list[dict[str, Any]]:
+    endpoints = world.client.endpoints
+    return [
+        {
+            "name": name,
+            "active": name == endpoints.active_name,
+            "well": health.well,
+            "slot": health.slot,
+            "latency_seconds": health.latency,
+            "error_rate": health.error_rate,
+        }
+        for name, health in zip(endpoints.names, endpoints.healths, strict=True)
+    ]
+
+
+def _spool(world: World) -> dict[str, Any]:
+    backlog = world.backlog
+    return {"rows": backlog.rows if backlog is not None else 0}
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {
+        "type": event.type,
+        "severity": event.severity,
+        "instant": event.instant,
+        "market": event.market,
+        "data": event.data,
+    }
