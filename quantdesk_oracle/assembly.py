@@ -13,6 +13,7 @@ from quantdesk_oracle.model import Event, MarkPrice, Severity, StoredPrint
 from quantdesk_oracle.ops.events import EventLimiter
 from quantdesk_oracle.ops.heartbeat import Heartbeat
 from quantdesk_oracle.sources.polling import Poller
+from quantdesk_oracle.sources.probe import Probe
 from quantdesk_oracle.sources.subscription import Subscription, SubscriptionLostError
 from quantdesk_oracle.store import series
 from quantdesk_oracle.store.writer import BatchWriter
@@ -20,6 +21,8 @@ from quantdesk_oracle.workers.books import BookReader, patience_of
 from quantdesk_oracle.workers.clock_guard import ClockGuard
 from quantdesk_oracle.workers.drain import DrainWorker, Outlet
 from quantdesk_oracle.workers.funding import FundingWorker
+from quantdesk_oracle.workers.healing import HealingWorker
+from quantdesk_oracle.workers.history_reader import HistoryReader
 from quantdesk_oracle.workers.ingest import Ingest
 from quantdesk_oracle.workers.journal import Journal
 from quantdesk_oracle.workers.marks import MarkWorker
@@ -27,6 +30,7 @@ from quantdesk_oracle.workers.samples import SampleWorker
 from quantdesk_oracle.workers.state import Markets
 from quantdesk_oracle.workers.status import Status
 from quantdesk_oracle.workers.upkeep import UpkeepWorker
+from quantdesk_oracle.workers.watch import WatchWorker
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
@@ -73,6 +77,11 @@ class Parts:
     status: Status
     subscription: Subscription
     poller: Poller
+    probe: Probe
+    watch: WatchWorker
+    healing: HealingWorker
+    backup: Subscription | None = None
+    """The second subscription, where there are to be two."""
     drain: DrainWorker | None = None
 
     @property
@@ -84,7 +93,7 @@ class Parts:
         """What has been done so far, as the summary and the status tell it."""
         return {
             "rows": {
-                "oracle_prices": self.prices.inserted,
+                "oracle_prices": self.prices.inserted + self.healing.inserted,
                 "mark_prices": self.marks.inserted,
                 "premium_samples": self.samples.inserted,
                 "funding_rates": self.funding.inserted,
@@ -140,7 +149,19 @@ def assemble(world: World, markets: Markets) -> Parts:
         may_write=lambda: clock_guard.agrees,
     )
     heartbeat = Heartbeat(clock, metrics.event_loop_lag)
-    poller, subscription = _sources(world, ingest, journal)
+    poller, subscriptions = _sources(world, ingest, journal)
+    subscription = subscriptions[0]
+    healing = HealingWorker(
+        markets,
+        HistoryReader(world.client, database, markets.ids, clock),
+        database,
+        journal,
+        clock,
+        metrics,
+        sweep_interval=settings.node.sweep_interval,
+    )
+    watch = WatchWorker(markets, prices, database, journal, clock, subscriptions, healing.ask)
+    healing.watch = watch
     status = Status(markets, ingest, clock_guard, heartbeat, clock, poller, subscription)
     trouble.status = status
     parts = Parts(
@@ -159,6 +180,10 @@ def assemble(world: World, markets: Markets) -> Parts:
         status=status,
         subscription=subscription,
         poller=poller,
+        probe=Probe(world.client, ingest.pubkeys, clock),
+        watch=watch,
+        healing=healing,
+        backup=subscriptions[1] if len(subscriptions) > 1 else None,
     )
     if world.backlog is not None:
         parts.drain = _drain(world.backlog, parts, clock, settings.database.batch_rows)
@@ -180,15 +205,16 @@ def _drain(backlog: Backlog, parts: Parts, clock: Clock, batch_rows: int) -> Dra
     )
 
 
-def _sources(world: World, ingest: Ingest, journal: Journal) -> tuple[Poller, Subscription]:
+def _sources(world: World, ingest: Ingest, journal: Journal) -> tuple[Poller, list[Subscription]]:
     node, client, clock = world.settings.node, world.client, world.clock
-    subscription: Subscription
+    subscriptions: list[Subscription] = []
 
     def connected(endpoint: str) -> None:
         # accountSubscribe sends no first state.
         poller.snapshot()
-        log.info("subscription.connected", endpoint=endpoint, connection=subscription.connections)
-        if subscription.connections > 1:
+        connections = sum(one.connections for one in subscriptions)
+        log.info("subscription.connected", endpoint=endpoint, connection=connections)
+        if connections > len(subscriptions):
             journal.record("subscription.restored", endpoint=endpoint)
 
     def lost(endpoint: str, error: SubscriptionLostError) -> None:
@@ -196,11 +222,33 @@ def _sources(world: World, ingest: Ingest, journal: Journal) -> tuple[Poller, Su
             "subscription.lost", Severity.WARNING, endpoint=endpoint, reason=error.reason, cause=str(error)
         )
 
-    subscription = Subscription(
-        node, client, ingest.pubkeys, ingest, clock, world.metrics, on_connected=connected, on_lost=lost
+    def polled(pubkey: str, data: bytes | None) -> None:
+        for one in subscriptions:
+            one.polled(pubkey, data)
+
+    def changed(old: str, new: str, why: str) -> None:
+        world.metrics.endpoint(old).active.set(0)
+        world.metrics.endpoint(new).active.set(1)
+        journal.record("endpoint.changed", Severity.WARNING, old=old, endpoint=new, cause=why)
+
+    client.endpoints.on_change = changed
+    world.metrics.endpoint(client.endpoint).active.set(1)
+    subscriptions.extend(
+        Subscription(
+            node,
+            client,
+            ingest.pubkeys,
+            ingest,
+            clock,
+            world.metrics,
+            on_connected=connected,
+            on_lost=lost,
+            rank=rank,
+        )
+        for rank in range(min(node.subscriptions, len(node.endpoints)))
     )
-    poller = Poller(client, ingest.pubkeys, ingest, clock, node.poll_interval, on_read=subscription.polled)
-    return poller, subscription
+    poller = Poller(client, ingest.pubkeys, ingest, clock, node.poll_interval, on_read=polled)
+    return poller, subscriptions
 
 
 class _Trouble:

@@ -11,6 +11,7 @@
     │       ├── RateLimitedError               it asks for patience (HTTP 429, or 429 inside an answer)
     │       ├── NodeBehindError                it lags (-32005, -32016)
     │       └── NodeProtocolError              it answers what nobody can read
+    │           └── NodeRefusesError                   it has no such method, now or later
     └── WorkerError                  1    a worker of the daemon died unexpectedly
 
 A message says what was wrong, with which value, and what to do next. It never holds a secret.
@@ -106,6 +107,10 @@ class NodeProtocolError(NodeError):
     """The node answers something that is not the answer to what was asked."""
 
     kind = "protocol"
+
+
+class NodeRefusesError(NodeProtocolError):
+    """The node does not offer what was asked; asking again will not help."""
 
 
 class WorkerError(OracleError):

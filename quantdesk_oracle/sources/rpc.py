@@ -21,6 +21,7 @@ from solders.rpc.config import (
     RpcTransactionConfig,
 )
 from solders.rpc.requests import (
+    GetFirstAvailableBlock,
     GetGenesisHash,
     GetMultipleAccounts,
     GetSignaturesForAddress,
@@ -133,6 +134,10 @@ class RpcClient:
             if found is not None:
                 return found
         return None
+
+    async def first_available_block(self) -> int:
+        """The oldest slot of which the endpoint in use keeps transactions. Raises NodeError."""
+        return await self._spare("getFirstAvailableBlock", GetFirstAvailableBlock(), int)
 
     async def verify_cluster(self, at: int | None = None) -> None:
         """Make sure that an endpoint, by default the one in use, serves the network of the settings.

@@ -12,11 +12,18 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from quantdesk_oracle.errors import NodeBehindError, NodeError, NodeProtocolError, RateLimitedError
+from quantdesk_oracle.errors import (
+    NodeBehindError,
+    NodeError,
+    NodeProtocolError,
+    NodeRefusesError,
+    RateLimitedError,
+)
 from quantdesk_oracle.pyth.addresses import SYSTEM_PROGRAM
 
 _BEHIND = (-32005, -32016)
 _RATE_LIMITED = 429
+_METHOD_NOT_FOUND = -32601
 _T = TypeVar("_T")
 
 
@@ -191,4 +198,6 @@ def error_of(body: Any, endpoint: str) -> NodeError:
         return RateLimitedError(f"{endpoint} asks for patience: {text or 'error 429'}")
     if code in _BEHIND:
         return NodeBehindError(f"{endpoint} is behind: {text} ({code})")
+    if code == _METHOD_NOT_FOUND:
+        return NodeRefusesError(f"{endpoint} has no such method: {text} ({code})")
     return NodeProtocolError(f"{endpoint} refuses: {text} ({code})")

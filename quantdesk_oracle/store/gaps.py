@@ -1,0 +1,224 @@
+"""How far each feed's history has been watched and read, and the ranges that were missed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from quantdesk_oracle.model import SECOND, Source
+from quantdesk_oracle.store.database import query
+from quantdesk_oracle.store.instants import to_instant, to_timestamp
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from quantdesk_oracle.store.database import Database
+    from quantdesk_oracle.store.series import MarketIds
+
+OPEN = "open"
+HEALING = "healing"
+CLOSED = "closed"
+UNRECOVERABLE = "unrecoverable"
+BACKFILL = "backfill"
+"""The cause of a gap that somebody asked for; the daemon leaves those to whoever asked."""
+_PUBLISH_SLACK = 3_600 * SECOND
+"""How far a print's publish time may be from the time of its block, µs."""
+
+
+class FeedKey(NamedTuple):
+    """A feed of a market: what watermarks and gaps are kept for."""
+
+    market: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """How far a feed has been watched live, and how far its history has been compared. Instants in µs."""
+
+    key: FeedKey
+    watched_slot: int
+    watched_at: int
+    verified_slot: int
+    verified_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A range of a feed's history to be read: slots after ``from_slot`` up to and with ``to_slot``.
+
+    Without slots, the range is that of block times from ``from_time`` up to, not with, ``to_time`` (µs).
+    """
+
+    key: FeedKey
+    cause: str
+    from_time: int
+    to_time: int
+    from_slot: int | None = None
+    to_slot: int | None = None
+    source: Source = Source.CHAIN
+    state: str = OPEN
+    id: int = 0
+    """0: not in the database."""
+    cursor: str | None = None
+    cursor_slot: int | None = None
+    found: int = 0
+    inserted: int = 0
+    rejected: int = 0
+    reason: str | None = None
+
+    def is_before(self, slot: int, block_time: int | None) -> bool:
+        """Whether something of this slot and block time (s) lies before the range."""
+        if self.from_slot is not None:
+            return slot <= self.from_slot
+        return block_time is not None and block_time * SECOND < self.from_time
+
+    def is_after(self, slot: int, block_time: int | None) -> bool:
+        """Whether something of this slot and block time (s) lies after the range."""
+        if self.to_slot is not None:
+            return slot > self.to_slot
+        return block_time is not None and block_time * SECOND >= self.to_time
+
+    def read(self, *, found: int, inserted: int, rejected: int, cursor: str, cursor_slot: int) -> Gap:
+        """The gap after some more of it has been read and committed."""
+        return replace(
+            self,
+            state=HEALING,
+            cursor=cursor,
+            cursor_slot=cursor_slot,
+            found=self.found + found,
+            inserted=self.inserted + inserted,
+            rejected=self.rejected + rejected,
+        )
+
+
+async def read_watermarks(database: Database, markets: MarketIds) -> dict[FeedKey, Watermark]:
+    """The watermarks of these markets' feeds."""
+    symbols = _symbols(markets)
+    async with database.connection("cannot read the watermarks") as connection:
+        rows = await connection.fetch(query("watermarks"), list(symbols))
+    found = (
+        Watermark(
+            FeedKey(symbols[row["market_id"]], row["account"]),
+            row["watched_slot"],
+            to_instant(row["watched_at"]),
+            row["verified_slot"],
+            to_instant(row["verified_at"]),
+        )
+        for row in rows
+    )
+    return {mark.key: mark for mark in found}
+
+
+async def move_watermarks(database: Database, markets: MarketIds, marks: Sequence[Watermark]) -> None:
+    """Move these watermarks forward; none ever moves back."""
+    async with database.connection("cannot move the watermarks") as connection:
+        await connection.execute(
+            query("move_watermarks"),
+            [markets[mark.key.market] for mark in marks],
+            [mark.key.account for mark in marks],
+            [mark.watched_slot for mark in marks],
+            [mark.watched_at for mark in marks],
+            [mark.verified_slot for mark in marks],
+            [mark.verified_at for mark in marks],
+        )
+
+
+async def open_gap(database: Database, markets: MarketIds, gap: Gap) -> Gap | None:
+    """Note a gap; None where an unfinished one holds all of it already."""
+    async with database.connection("cannot note a gap") as connection:
+        number = await connection.fetchval(
+            query("open_gap"),
+            markets[gap.key.market],
+            gap.key.account,
+            gap.source.value,
+            gap.cause,
+            gap.from_slot,
+            gap.to_slot,
+            to_timestamp(gap.from_time),
+            to_timestamp(gap.to_time),
+            gap.state,
+            gap.reason,
+        )
+    return None if number is None else replace(gap, id=number)
+
+
+async def unfinished_gaps(database: Database, markets: MarketIds, *, backfill: bool = False) -> list[Gap]:
+    """The gaps that have not been read to their end, newest first."""
+    async with database.connection("cannot read the gaps") as connection:
+        rows = await connection.fetch(query("unfinished_gaps"), list(markets.values()), backfill)
+    return [_gap(row, _symbols(markets)) for row in rows]
+
+
+async def gaps_between(
+    database: Database, markets: MarketIds, market: str, start: int, end: int
+) -> list[Gap]:
+    """Every gap of a market that touches [start, end) (µs), oldest first."""
+    async with database.connection("cannot read the gaps") as connection:
+        rows = await connection.fetch(
+            query("gaps_between"), markets[market], to_timestamp(start), to_timestamp(end)
+        )
+    return [replace(_gap(row, _symbols(markets)), reason=row["reason"]) for row in rows]
+
+
+async def save_gap(database: Database, gap: Gap) -> None:
+    """Write down how far a gap has been read. What was read must be committed."""
+    async with database.connection("cannot save a gap's progress") as connection:
+        await connection.execute(
+            query("save_gap"),
+            gap.id,
+            gap.state,
+            gap.cursor,
+            gap.cursor_slot,
+            gap.found,
+            gap.inserted,
+            gap.rejected,
+            gap.reason,
+        )
+
+
+async def stored_slots(
+    database: Database, market: UUID, slots: Sequence[int], first: int, last: int
+) -> dict[int, int]:
+    """How many prints a market has in each of ``slots``, whose blocks are of [first, last] (µs)."""
+    async with database.connection("cannot look for stored prints") as connection:
+        rows = await connection.fetch(
+            query("stored_slots"),
+            market,
+            list(slots),
+            to_timestamp(first - _PUBLISH_SLACK),
+            to_timestamp(last + _PUBLISH_SLACK),
+        )
+    return {row["slot"]: row["prints"] for row in rows}
+
+
+async def has_print_before(database: Database, market: UUID, slot: int, instant: int) -> bool:
+    """Whether a market has a print of before ``slot``, not older than four weeks at ``instant`` (µs)."""
+    async with database.connection("cannot look for stored prints") as connection:
+        return bool(
+            await connection.fetchval(query("print_before_slot"), market, slot, to_timestamp(instant))
+        )
+
+
+def _symbols(markets: MarketIds) -> dict[UUID, str]:
+    return {key: symbol for symbol, key in markets.items()}
+
+
+def _gap(row: Any, symbols: Mapping[UUID, str]) -> Gap:
+    return Gap(
+        key=FeedKey(symbols[row["market_id"]], row["account"]),
+        cause=row["cause"],
+        from_time=to_instant(row["from_time"]),
+        to_time=to_instant(row["to_time"]),
+        from_slot=row["from_slot"],
+        to_slot=row["to_slot"],
+        source=Source(row["source"]),
+        state=row["state"],
+        id=row["id"],
+        cursor=row["cursor"],
+        cursor_slot=row["cursor_slot"],
+        found=row["found"],
+        inserted=row["inserted"],
+        rejected=row["rejected"],
+    )

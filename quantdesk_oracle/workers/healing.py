@@ -1,0 +1,221 @@
+"""Closing gaps from chain history, newest first, and looking now and then for what nobody knows to be missing.
+
+It reads with what the request budget leaves, so that live polling never waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from quantdesk_oracle.errors import DatabaseError
+from quantdesk_oracle.model import SECOND, Severity
+from quantdesk_oracle.retry import until_it_works
+from quantdesk_oracle.store.gaps import (
+    CLOSED,
+    HEALING,
+    UNRECOVERABLE,
+    FeedKey,
+    Gap,
+    has_print_before,
+    open_gap,
+    save_gap,
+    unfinished_gaps,
+)
+from quantdesk_oracle.workers.history_reader import Ended, HistoryReader, Tally
+from quantdesk_oracle.workers.watch import MARGIN
+
+if TYPE_CHECKING:
+    from quantdesk_oracle.clock import Clock
+    from quantdesk_oracle.config import Feed, Market
+    from quantdesk_oracle.ops.metrics import Metrics
+    from quantdesk_oracle.store.database import Database
+    from quantdesk_oracle.workers.journal import Journal
+    from quantdesk_oracle.workers.state import Markets
+    from quantdesk_oracle.workers.watch import WatchWorker
+
+log = structlog.get_logger("workers.healing")
+LOOK_SECONDS: Final = 5.0
+"""How often the table of gaps is read when nothing has called for it."""
+
+
+class HealingWorker:
+    """Heals every gap of the daemon's feeds."""
+
+    def __init__(
+        self,
+        markets: Markets,
+        reader: HistoryReader,
+        database: Database,
+        journal: Journal,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        sweep_interval: float,
+    ) -> None:
+        self._markets = markets
+        self._reader = reader
+        self._database = database
+        self._journal = journal
+        self._clock = clock
+        self._metrics = metrics
+        self._sweep_interval = round(sweep_interval * SECOND)
+        self._swept_at = clock.now()
+        self._asked = asyncio.Event()
+        self._feeds: dict[FeedKey, Feed] = {
+            FeedKey(state.symbol, feed.pubkey): feed for state in markets for feed in state.market.feeds
+        }
+        self.watch: WatchWorker | None = None
+        """Who is told how far history has been compared."""
+        self.inserted = 0
+        """Rows that were missing."""
+        self.open_gaps: Counter[str] = Counter()
+        """Unfinished gaps by market, as of the last look."""
+
+    def ask(self) -> None:
+        """There is a new gap."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Until cancelled; a database that is away is waited for."""
+        while True:
+            async for attempt in until_it_works(self._clock, DatabaseError, on_failure=_delayed):
+                with attempt:
+                    await self.heal_newest()
+                    if self._clock.now() - self._swept_at >= self._sweep_interval:
+                        self._swept_at = self._clock.now()
+                        await self.sweep()
+            await self._until_asked()
+
+    async def heal_newest(self) -> None:
+        """Heal gap after gap, the newest first, until there is none."""
+        while gaps := await self._unfinished():
+            self._asked.clear()
+            await self._heal(gaps[0])
+
+    async def sweep(self) -> None:
+        """Compare each feed's newest history with the table: what a silent socket left out is found here."""
+        assert self.watch is not None
+        for key, feed, mark in self.watch.unverified():
+            slot = self._markets.highest_slot - MARGIN
+            if slot <= mark.verified_slot:
+                continue
+            gap = Gap(
+                key,
+                "sweep",
+                from_time=min(mark.verified_at, self._clock.now()),
+                to_time=self._clock.now(),
+                from_slot=mark.verified_slot,
+                to_slot=slot,
+            )
+            ended = await self._reader.read(gap, feed, self._market(key), _nothing)
+            self._count(feed, ended.tally)
+            if ended.tally.inserted:
+                await self._note_sweep(ended, feed)
+            await self.watch.verified(key, mark.verified_slot, slot)
+
+    async def _unfinished(self) -> list[Gap]:
+        gaps = [
+            gap for gap in await unfinished_gaps(self._database, self._markets.ids) if gap.key in self._feeds
+        ]
+        open_now = Counter(self._feeds[gap.key].name for gap in gaps)
+        for feed in self._feeds.values():
+            self._metrics.feed(feed.name).gaps_open.set(open_now[feed.name])
+        self.open_gaps = Counter(gap.key.market for gap in gaps)
+        return gaps
+
+    async def _heal(self, gap: Gap) -> None:
+        """Heal one gap, or begin to: a newer one that turns up is healed first."""
+        feed = self._feeds[gap.key]
+
+        async def on_progress(read: Gap, tally: Tally) -> None:
+            self._count(feed, tally)
+            await save_gap(self._database, read)
+            if self._asked.is_set():
+                raise _NewerGapError
+
+        with contextlib.suppress(_NewerGapError):
+            ended = await self._reader.read(gap, feed, self._market(gap.key), on_progress)
+            await self._close(ended, feed)
+
+    async def _close(self, ended: Ended, feed: Feed) -> None:
+        gap, reason = ended.gap, await self._why_unrecoverable(ended)
+        gap = replace(gap, state=UNRECOVERABLE if reason else CLOSED, reason=reason)
+        await save_gap(self._database, gap)
+        event = "gap.unrecoverable" if reason else "gap.closed"
+        log.info(event, feed=feed.name, found=gap.found, inserted=gap.inserted, reason=reason)
+        self._journal.record(
+            event,
+            Severity.WARNING if reason else Severity.INFO,
+            market=gap.key.market,
+            account=gap.key.account,
+            from_slot=gap.from_slot,
+            to_slot=gap.to_slot,
+            found=gap.found,
+            inserted=gap.inserted,
+            reason=reason,
+        )
+        if self.watch is not None and gap.from_slot is not None and gap.to_slot is not None:
+            # The newest slots may not have been listed yet; the next sweep looks at them again.
+            await self.watch.verified(gap.key, gap.from_slot, gap.to_slot - MARGIN)
+
+    async def _why_unrecoverable(self, ended: Ended) -> str | None:
+        gap, missing = ended.gap, ended.tally.missing
+        # Where the list ends inside the range, nothing was posted before, or it is not kept longer.
+        if ended.exhausted_at is not None and await self._is_pruned(gap, ended.exhausted_at):
+            return f"the node's history of the account begins at slot {ended.exhausted_at}"
+        return f"{missing} transactions are listed and not kept" if missing else None
+
+    async def _is_pruned(self, gap: Gap, begins_at: int) -> bool:
+        kept_from = await self._reader.first_slot()
+        if kept_from is not None and gap.from_slot is not None:
+            return kept_from > gap.from_slot
+        key = self._markets.ids[gap.key.market]
+        return await has_print_before(self._database, key, begins_at, gap.to_time)
+
+    async def _note_sweep(self, ended: Ended, feed: Feed) -> None:
+        """A sweep found what nobody had missed: that is a gap, too, and closed already."""
+        log.warning("gap.found", feed=feed.name, inserted=ended.tally.inserted)
+        self._journal.record(
+            "gap.found",
+            Severity.WARNING,
+            market=ended.gap.key.market,
+            account=ended.gap.key.account,
+            inserted=ended.tally.inserted,
+        )
+        noted = await open_gap(self._database, self._markets.ids, replace(ended.gap, state=HEALING))
+        if noted is not None:
+            await save_gap(self._database, replace(noted, state=CLOSED))
+
+    def _count(self, feed: Feed, tally: Tally) -> None:
+        self.inserted += tally.inserted
+        self._metrics.feed(feed.name).gap_rows_healed.inc(tally.inserted)
+
+    def _market(self, key: FeedKey) -> Market:
+        return self._markets.by_symbol[key.market].market
+
+    async def _until_asked(self) -> None:
+        sleeping = asyncio.ensure_future(self._clock.sleep(LOOK_SECONDS))
+        asked = asyncio.ensure_future(self._asked.wait())
+        try:
+            await asyncio.wait({sleeping, asked}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            asked.cancel()
+
+
+class _NewerGapError(Exception):
+    """A gap has turned up that is to be healed before this one."""
+
+
+async def _nothing(_gap: Gap, _tally: Tally) -> None:
+    """A sweep keeps no progress: it is short."""
+
+
+def _delayed(error: BaseException, wait: float) -> None:
+    log.info("healing.delayed", cause=str(error), retry_in=round(wait, 2))

@@ -1,0 +1,188 @@
+"""How far each feed has been watched without a break, and a gap for every break.
+
+A feed is watched while a subscription stands. What was delivered counts once it is committed; so the watermark
+follows the subscription's slots by a margin, and only after the price writer has been flushed. It is where the
+next start, and every new connection, begins to read history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from quantdesk_oracle.errors import DatabaseError
+from quantdesk_oracle.model import Severity
+from quantdesk_oracle.sources.chain_history import has_history
+from quantdesk_oracle.store.gaps import (
+    UNRECOVERABLE,
+    FeedKey,
+    Gap,
+    Watermark,
+    move_watermarks,
+    open_gap,
+    read_watermarks,
+)
+
+if TYPE_CHECKING:
+    from quantdesk_oracle.clock import Clock
+    from quantdesk_oracle.config import Feed
+    from quantdesk_oracle.model import StoredPrint
+    from quantdesk_oracle.sources.subscription import Subscription
+    from quantdesk_oracle.store.database import Database
+    from quantdesk_oracle.store.writer import BatchWriter
+    from quantdesk_oracle.workers.journal import Journal
+    from quantdesk_oracle.workers.state import Markets
+
+log = structlog.get_logger("workers.watch")
+EVERY_SECONDS: Final = 1.0
+"""How often it is looked whether a subscription stands."""
+MOVE_SECONDS: Final = 5.0
+"""How often watermarks are moved."""
+MARGIN: Final = 75
+"""Slots (30 s) by which confirmation, and a node's notifications, may trail its newest slot."""
+NO_HISTORY = "legacy accounts keep no history in transactions"
+
+
+class WatchWorker:
+    """Moves the watermarks of all feeds and notes what was not watched."""
+
+    def __init__(
+        self,
+        markets: Markets,
+        prices: BatchWriter[StoredPrint],
+        database: Database,
+        journal: Journal,
+        clock: Clock,
+        subscriptions: Sequence[Subscription],
+        on_gap: Callable[[], None],
+    ) -> None:
+        self._markets = markets
+        self._prices = prices
+        self._database = database
+        self._journal = journal
+        self._clock = clock
+        self._subscriptions = tuple(subscriptions)
+        self._on_gap = on_gap
+        self._feeds: dict[FeedKey, Feed] = {
+            FeedKey(state.symbol, feed.pubkey): feed for state in markets for feed in state.market.feeds
+        }
+        self._marks: dict[FeedKey, Watermark] | None = None
+        self._watched: tuple[int, ...] | None = None
+        """The connections that watch, by their numbers; None: nobody does."""
+        self._since_slot = 0
+        self._dropped = 0
+        self._moved_at = 0
+
+    async def run(self) -> None:
+        """Until cancelled; a database that is away only delays."""
+        while True:
+            try:
+                await self.look()
+            except DatabaseError as error:
+                log.info("watermarks.delayed", cause=str(error))
+            await self._clock.sleep(EVERY_SECONDS)
+
+    async def look(self) -> None:
+        """Note a break in the watch since the last look; else, now and then, move the watermarks."""
+        connections = tuple(one.connections for one in self._subscriptions if one.connected)
+        slot = self._markets.highest_slot
+        if not connections or not slot:
+            self._watched = None
+            return
+        unbroken = self._watched is not None and bool(set(connections) & set(self._watched))
+        if not unbroken or self._dropped != self._prices.dropped:
+            await self._begin(slot, "dropped" if unbroken else None)
+            self._dropped = self._prices.dropped
+            self._watched = connections
+            return
+        self._watched = connections
+        if self._clock.now() - self._moved_at >= MOVE_SECONDS * 1_000_000:
+            await self._move(slot - MARGIN)
+
+    async def _begin(self, slot: int, cause: str | None) -> None:
+        """Note what lies between the watermarks and ``slot``, from which on the feeds are watched (again)."""
+        if self._marks is None:
+            self._marks = await read_watermarks(self._database, self._markets.ids)
+            cause = cause or "start"
+        now, moved, gaps = self._clock.now(), [], 0
+        for key, feed in self._feeds.items():
+            mark = self._marks.get(key)
+            if mark is None:
+                moved.append(Watermark(key, slot, now, slot, now))
+            elif mark.watched_slot < slot:
+                gaps += await self._note(key, feed, mark, slot, cause or "disconnected")
+                # What lies before is in the gap now, and the gap is in the table.
+                moved.append(replace(mark, watched_slot=slot, watched_at=now))
+        await self._save(moved)
+        self._since_slot = slot
+        if gaps:
+            self._on_gap()
+
+    async def _note(self, key: FeedKey, feed: Feed, mark: Watermark, slot: int, cause: str) -> int:
+        """Note one feed's gap; whether there is something to heal."""
+        start = min(mark.watched_slot, mark.verified_slot) if cause == "start" else mark.watched_slot
+        gap = Gap(
+            key,
+            cause,
+            from_time=min(mark.watched_at, self._clock.now()),
+            to_time=self._clock.now(),
+            from_slot=start,
+            to_slot=slot,
+        )
+        if not has_history(feed):
+            gap = replace(gap, state=UNRECOVERABLE, reason=NO_HISTORY)
+        noted = await open_gap(self._database, self._markets.ids, gap)
+        if noted is None:
+            return 0
+        event = "gap.unrecoverable" if gap.state == UNRECOVERABLE else "gap.opened"
+        log.info(event, feed=feed.name, cause=cause, from_slot=start, to_slot=slot, reason=gap.reason)
+        self._journal.record(
+            event,
+            Severity.WARNING,
+            market=key.market,
+            reason=gap.reason or cause,
+            account=key.account,
+            from_slot=start,
+            to_slot=slot,
+        )
+        return int(gap.state != UNRECOVERABLE)
+
+    async def _move(self, slot: int) -> None:
+        """Move all watermarks to ``slot``, once whatever was delivered up to now is committed."""
+        assert self._marks is not None
+        instant = self._clock.now()
+        self._moved_at = instant
+        if slot <= self._since_slot:
+            return
+        await self._prices.flushed()
+        if self._dropped != self._prices.dropped:
+            return  # the next look notes what was given up
+        moved = [
+            replace(mark, watched_slot=slot, watched_at=instant)
+            for mark in self._marks.values()
+            if mark.key in self._feeds and mark.watched_slot < slot
+        ]
+        await self._save(moved)
+
+    async def verified(self, key: FeedKey, from_slot: int, to_slot: int) -> None:
+        """The feed's history has been read and compared from ``from_slot`` to ``to_slot``."""
+        mark = self._marks.get(key) if self._marks else None
+        if mark is None or not from_slot <= mark.verified_slot < to_slot:
+            return
+        await self._save([replace(mark, verified_slot=to_slot, verified_at=self._clock.now())])
+
+    async def _save(self, marks: Sequence[Watermark]) -> None:
+        assert self._marks is not None
+        if marks:
+            await move_watermarks(self._database, self._markets.ids, marks)
+            self._marks.update({mark.key: mark for mark in marks})
+
+    def unverified(self) -> list[tuple[FeedKey, Feed, Watermark]]:
+        """The feeds whose chain history can be compared, and from where on it has not been."""
+        marks = self._marks or {}
+        return [
+            (key, feed, marks[key]) for key, feed in self._feeds.items() if key in marks and has_history(feed)
+        ]
