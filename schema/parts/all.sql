@@ -16,6 +16,7 @@
 \ir 23-system-events.sql
 \ir 24-candles.sql
 \ir 25-gaps.sql
+\ir 26-instances.sql
 \ir 30-functions.sql
 \ir 31-views.sql
 \ir 32-auction-settlement.sql

@@ -39,8 +39,10 @@ DAEMON_READS = PUBLIC | {
     "time_series",
     "oracle_watermarks",
     "oracle_gaps",
+    "daemon_instances",
 }
 DAEMON_INSERTS = {
+    "daemon_instances",
     "oracle_watermarks",
     "oracle_gaps",
     "markets",
@@ -105,6 +107,7 @@ async def test_the_daemon_reads_four_tables_and_writes_what_it_produces(owner: A
         "mark_price_heads",
         "oracle_watermarks",
         "oracle_gaps",
+        "daemon_instances",
     }
     assert all(
         not commands & {"DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"} for commands in allowed.values()
@@ -142,9 +145,9 @@ async def test_every_policy_is_for_one_role_and_only_the_backend_has_all_command
     for row in rows:
         assert len(row["roles"]) == 1
         assert row["roles"] != ["public"]
-        its_own = row["tablename"] in ("oracle_watermarks", "oracle_gaps") and row["roles"] == [
-            "quantdesk_oracle"
-        ]
+        its_own = row["tablename"] in ("oracle_watermarks", "oracle_gaps", "daemon_instances") and row[
+            "roles"
+        ] == ["quantdesk_oracle"]
         assert row["cmd"] in ("SELECT", "INSERT") or row["roles"] == ["service_role"] or its_own
 
 

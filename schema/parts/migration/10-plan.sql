@@ -33,6 +33,7 @@ INSERT INTO migration_plan (old_name, table_name, preference) VALUES
     ('system_events', 'system_events', 'created_at'),
     ('oracle_watermarks', 'oracle_watermarks', 'verified_at DESC'),
     ('oracle_gaps', 'oracle_gaps', 'created_at'),
+    ('daemon_instances', 'daemon_instances', 'seen_at'),
     ('risk_alerts', 'risk_alerts', 'created_at'),
     ('admin_users', 'admin_users', 'created_at'),
     ('admin_audit_logs', 'admin_audit_logs', 'created_at'),
