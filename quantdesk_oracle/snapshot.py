@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from quantdesk_oracle import __version__
@@ -9,7 +10,10 @@ from quantdesk_oracle.model import SECOND, Event
 
 if TYPE_CHECKING:
     from quantdesk_oracle.assembly import Parts, World
+    from quantdesk_oracle.ops.health import Readiness
     from quantdesk_oracle.ops.instance import Instance
+    from quantdesk_oracle.ops.metrics import Metrics
+    from quantdesk_oracle.workers.status import MarketStatus
 
 
 def tell_more(parts: Parts, world: World, instance: Instance) -> None:
@@ -20,11 +24,25 @@ def tell_more(parts: Parts, world: World, instance: Instance) -> None:
         "instance": instance.id,
         "started": instance.started / SECOND,
     }
+    status.on_refresh = partial(_measure, world.metrics)
     status.more = {
         "endpoints": lambda: _endpoints(world),
         "spool": lambda: _spool(world),
         "events": lambda: [_event(event) for event in parts.journal.recent],
     }
+
+
+def _measure(
+    metrics: Metrics, readiness: Readiness, markets: list[MarketStatus], clock_difference: float
+) -> None:
+    metrics.ready.set(readiness.ready)
+    metrics.clock_difference.set(clock_difference)
+    for market in markets:
+        measured = metrics.market(market.market)
+        measured.state.set(market.freshness)
+        measured.halted.set(market.halted is not None)
+        measured.funding_cap.set(float(market.funding_cap))
+        measured.funding_interval.set(market.funding_interval)
 
 
 def _endpoints(world: World) -> list[dict[str, Any]]:

@@ -138,9 +138,22 @@ METRICS: tuple[MetricSpec, ...] = (
         "db_rows_dropped_total", TABLE, "Rows given up because neither database nor disk took them (rows)."
     ),
     _gauge("db_up", (), "1 while the database answers, else 0 (no unit)."),
-    # marks and funding
+    # markets, marks and funding
+    _gauge(
+        "ready",
+        (),
+        "1 while every market is served and nothing else is wrong, as /readyz says, else 0 (no unit).",
+    ),
+    _gauge(
+        "market_state",
+        ("market", "state"),
+        "1 for the state the market's index is in, 0 for the others (unproven, fresh, stale, dead; no unit).",
+    ),
+    _gauge("market_halted", MARKET, "1 while an operator has halted the market, else 0 (no unit)."),
     _gauge("mark_price", MARKET, "Newest mark price (quote units; NaN: none yet)."),
-    _gauge("mark_index_ratio", MARKET, "Newest mark price over its index price (ratio; NaN: none yet)."),
+    _gauge(
+        "mark_index_ratio", MARKET, "Newest mark price over its index price, less 1 (ratio; NaN: none yet)."
+    ),
     _gauge(
         "funding_rate_ratio",
         MARKET,
@@ -151,10 +164,25 @@ METRICS: tuple[MetricSpec, ...] = (
         MARKET,
         "Boundary of the newest funding row (Unix seconds; 0: none yet).",
     ),
+    _gauge(
+        "funding_cap_ratio",
+        MARKET,
+        "Highest funding rate that the parameters in force allow (ratio per funding interval; NaN: not known yet).",
+    ),
+    _gauge(
+        "funding_interval_seconds",
+        MARKET,
+        "Length of the market's funding interval (seconds; 0: not known yet).",
+    ),
     _counter("funding_skipped_total", MARKET, "Funding intervals settled as skipped (intervals)."),
     # healing and the process itself
     _gauge("gaps_open", FEED, "Ranges of chain history that still have to be read back (gaps)."),
     _counter("gap_rows_healed_total", FEED, "Rows read back from chain history (rows)."),
+    _gauge(
+        "clock_difference_seconds",
+        (),
+        "This machine's clock less the database's, as far as the two certainly differ (seconds).",
+    ),
     _gauge("worker_up", WORKER, "1 while the worker runs, else 0 (no unit)."),
     _counter("worker_restarts_total", WORKER, "Times the worker was started again (count)."),
     _gauge(

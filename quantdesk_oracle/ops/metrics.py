@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 __all__ = [
     "EndpointMetrics",
     "FeedMetrics",
-    "FeedState",
     "MarketMetrics",
     "Metrics",
+    "OneHot",
     "QueueMetrics",
     "TableMetrics",
     "WorkerMetrics",
@@ -87,11 +87,11 @@ class _Bounded(dict[str, _Child]):
         return self[OTHER]
 
 
-class FeedState:
-    """The one-hot gauges of a feed's freshness."""
+class OneHot:
+    """The one-hot gauges of a feed's or a market's freshness."""
 
-    def __init__(self, gauge: Gauge, feed: str) -> None:
-        self._children = {state: gauge.labels(feed, state.value) for state in Freshness}
+    def __init__(self, gauge: Gauge, subject: str) -> None:
+        self._children = {state: gauge.labels(subject, state.value) for state in Freshness}
         self.set(Freshness.UNPROVEN)
 
     def set(self, state: Freshness) -> None:
@@ -109,7 +109,7 @@ class FeedMetrics:
     slot: Gauge
     price: Gauge
     confidence_ratio: Gauge
-    state: FeedState
+    state: OneHot
     updates: dict[Source, Counter]
     rejected: dict[Reason, Counter]
     gaps_open: Gauge
@@ -120,9 +120,13 @@ class FeedMetrics:
 class MarketMetrics:
     """What is measured of one market. Prices in quote units, rates per funding interval."""
 
+    state: OneHot
+    halted: Gauge
     mark_price: Gauge
     mark_index_ratio: Gauge
     funding_rate: Gauge
+    funding_cap: Gauge
+    funding_interval: Gauge
     funding_last_boundary: Gauge
     funding_skipped: Counter
 
@@ -184,6 +188,8 @@ class Metrics:
         self.batch_rows = self._histograms["db_batch_rows"]
         self.batch_duration = self._histograms["db_batch_duration_seconds"]
         self.db_up = self._gauges["db_up"]
+        self.ready = self._gauges["ready"]
+        self.clock_difference = self._gauges["clock_difference_seconds"]
         self.event_loop_lag = self._gauges["event_loop_lag_seconds"]
         self.decode_mismatch = self._counters["decode_mismatch_total"]
         self._feeds = {name: self._new_feed(name) for name in feeds}
@@ -261,7 +267,7 @@ class Metrics:
             slot=gauges["feed_slot"].labels(name),
             price=gauges["feed_price"].labels(name),
             confidence_ratio=gauges["feed_confidence_ratio"].labels(name),
-            state=FeedState(gauges["feed_state"], name),
+            state=OneHot(gauges["feed_state"], name),
             updates={s: counters["updates_total"].labels(name, s.value) for s in Source},
             rejected={r: counters["rejected_total"].labels(name, r.value) for r in Reason},
             gaps_open=gauges["gaps_open"].labels(name),
@@ -274,13 +280,17 @@ class Metrics:
     def _new_market(self, name: str) -> MarketMetrics:
         gauges = self._gauges
         market = MarketMetrics(
+            state=OneHot(gauges["market_state"], name),
+            halted=gauges["market_halted"].labels(name),
+            funding_cap=gauges["funding_cap_ratio"].labels(name),
+            funding_interval=gauges["funding_interval_seconds"].labels(name),
             mark_price=gauges["mark_price"].labels(name),
             mark_index_ratio=gauges["mark_index_ratio"].labels(name),
             funding_rate=gauges["funding_rate_ratio"].labels(name),
             funding_last_boundary=gauges["funding_last_boundary_timestamp_seconds"].labels(name),
             funding_skipped=self._counters["funding_skipped_total"].labels(name),
         )
-        for gauge in (market.mark_price, market.mark_index_ratio, market.funding_rate):
+        for gauge in (market.mark_price, market.mark_index_ratio, market.funding_rate, market.funding_cap):
             gauge.set(NAN)
         return market
 

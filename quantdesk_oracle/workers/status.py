@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from quantdesk_oracle.workers.ingest import Ingest
     from quantdesk_oracle.workers.state import Markets, MarketState
 
+_EIGHT_HOURS = 8 * 3_600
 _SERVED = (Freshness.FRESH, Freshness.STALE)
 
 
@@ -48,6 +49,14 @@ class MarketStatus:
     last_funding: int | None
     """Boundary of the newest settled rate, Unix seconds."""
     funding_interval: int
+    funding_cap: Decimal
+    """What the parameters in force allow, a fraction per interval."""
+    halted: str | None
+    """Why an operator has halted it; None where nobody has."""
+
+
+def _nobody(_readiness: Readiness, _markets: list[MarketStatus], _difference: float) -> None:
+    """Nobody listens."""
 
 
 class Status:
@@ -76,6 +85,8 @@ class Status:
         """What does not change: version, instance, start."""
         self.more: dict[str, Callable[[], Any]] = {}
         """Further members of the snapshot, by name: whatever a part has to say of itself."""
+        self.on_refresh: Callable[[Readiness, list[MarketStatus], float], None] = _nobody
+        """Told of each snapshot: readiness, markets, clock difference in seconds."""
         self._recent = {state.symbol: Recent() for state in markets}
         self.database_trouble: str | None = None
         """What the database said last; None where all is well."""
@@ -95,6 +106,8 @@ class Status:
         for state, market in zip(self._markets, markets, strict=True):
             price = None if market.price is None else float(market.price)
             self._recent[state.symbol].note(state, price, market.freshness)
+        difference = self._clock_guard.difference / SECOND
+        self.on_refresh(self._readiness, markets, difference)
         self._status = {
             **self.about,
             "now": self._clock.now() / SECOND,
@@ -105,7 +118,7 @@ class Status:
             "subscription": {"connected": self._subscription.connected},
             "polling": {"failing": self._poller.failing},
             "database": {"trouble": self.database_trouble},
-            "clock_difference": self._clock_guard.difference / SECOND,
+            "clock_difference": difference,
             "recent": {symbol: recent.shown() for symbol, recent in self._recent.items()},
             **{name: tell() for name, tell in self.more.items()},
             **self.numbers(),
@@ -128,6 +141,7 @@ class Status:
         now, slot = self._clock.now(), self._markets.highest_slot
         in_use = state.index.at(now, slot)
         update = in_use.update
+        parameters = state.parameters_at(now)
         names = [feed.name for feed in state.market.feeds]
         refusals = [reason for name, reason in self._ingest.feeds.items() if name in names and reason]
         return MarketStatus(
@@ -146,7 +160,9 @@ class Status:
             fresh_limit=state.market.use.fresh / SECOND,
             stale_limit=state.market.use.stale / SECOND,
             last_funding=None if state.last_funding is None else state.last_funding // SECOND,
-            funding_interval=state.parameters_at(now).interval,
+            funding_interval=parameters.interval,
+            funding_cap=min(parameters.max_rate, parameters.cap * parameters.interval / _EIGHT_HOURS),
+            halted=state.halted,
         )
 
     def _reasons(self, markets: list[MarketStatus]) -> list[NotReady]:

@@ -74,6 +74,8 @@ def market(symbol: str = "BTC-PERP", **changed: Any) -> MarketStatus:
         "stale_limit": 180.0,
         "last_funding": 1_795_000_000,
         "funding_interval": 3600,
+        "funding_cap": Decimal("0.04"),
+        "halted": None,
     }
     return MarketStatus(**{**known, **changed})
 

@@ -115,6 +115,7 @@ function card(market, recent) {
     ["Confidence", market.price === null ? "–" : `${(10000 * market.confidence / market.price).toFixed(2)} bp`],
     ["Age", span(market.age), { s: "warn", d: "bad" }[letter] || ""],
     ["Source", market.feed ? market.feed.replace(`${market.market}/`, "") : "–"],
+    ...(market.halted ? [["Halted", market.halted, "warn"]] : []),
     ...(market.rejected ? [["Refused", market.rejected, "bad"]] : []),
     ["Funding, last settled", `${percent(market.funding_rate, 6)} per ${span(market.funding_interval)}`],
     ["Next funding in", span(market.next_funding)],
