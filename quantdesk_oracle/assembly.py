@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from quantdesk_oracle.errors import DatabaseError
     from quantdesk_oracle.ops.metrics import Metrics
     from quantdesk_oracle.sources.rpc import RpcClient
+    from quantdesk_oracle.sources.subscription import Connector
     from quantdesk_oracle.store.backlog import Backlog
     from quantdesk_oracle.store.database import Database
 
@@ -56,6 +57,8 @@ class World:
     client: RpcClient
     backlog: Backlog | None = None
     """None: what the database does not take waits in memory."""
+    connector: Connector | None = None
+    """None: websockets over the network."""
 
 
 @dataclass(slots=True)
@@ -244,6 +247,7 @@ def _sources(world: World, ingest: Ingest, journal: Journal) -> tuple[Poller, li
             on_connected=connected,
             on_lost=lost,
             rank=rank,
+            connector=world.connector,
         )
         for rank in range(min(node.subscriptions, len(node.endpoints)))
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import httpx
 from solana.rpc.providers.async_http import AsyncHTTPProvider
@@ -73,14 +73,13 @@ def account_config(commitment: str) -> RpcAccountInfoConfig:
 class RpcClient:
     """Asks the endpoint in use, unless told which; counts, times and judges every request."""
 
-    def __init__(self, settings: NodeSettings, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self, settings: NodeSettings, metrics: Metrics, clock: Clock, transport: Transport | None = None
+    ) -> None:
         self._settings = settings
         self._metrics = metrics
         self.endpoints = Endpoints(settings.endpoints, clock)
-        self._providers = [
-            AsyncHTTPProvider(one.rpc_url.get_secret_value(), timeout=settings.request_timeout)
-            for one in settings.endpoints
-        ]
+        self._transport: Transport = transport or HttpTransport(settings)
         self._budgets = [Budget(clock, one.requests, one.method_requests) for one in settings.endpoints]
         self._verified: set[int] = set()
 
@@ -168,8 +167,7 @@ class RpcClient:
 
     async def close(self) -> None:
         """Close every connection."""
-        for provider in self._providers:
-            await provider.close()
+        await self._transport.close()
 
     @property
     def _history_commitment(self) -> CommitmentLevel:
@@ -192,7 +190,7 @@ class RpcClient:
         metrics, health = self._metrics.endpoint(self.endpoints.names[at]), self.endpoints.healths[at]
         started = time.monotonic()
         try:
-            text = await self._send(at, request)
+            text = await self._transport.post(at, request)
             answer = wire.read_result(text, kind, self.endpoints.names[at])
         except NodeError as error:
             metrics.errors[error.kind].inc()
@@ -205,23 +203,48 @@ class RpcClient:
         health.succeeded(seconds)
         return answer
 
-    async def _send(self, at: int, request: Body) -> str:
-        name = self.endpoints.names[at]
+
+class Transport(Protocol):
+    """Carries requests to endpoints, which are known by their position."""
+
+    async def post(self, at: int, request: Body) -> str:
+        """The answer's text. Raises NodeError."""
+
+    async def close(self) -> None:
+        """Close every connection."""
+
+
+class HttpTransport:
+    """solana-py's HTTP provider for each endpoint."""
+
+    def __init__(self, settings: NodeSettings) -> None:
+        self._names = [one.name for one in settings.endpoints]
+        self._providers = [
+            AsyncHTTPProvider(one.rpc_url.get_secret_value(), timeout=settings.request_timeout)
+            for one in settings.endpoints
+        ]
+
+    async def post(self, at: int, request: Body) -> str:
+        name = self._names[at]
         try:
             return await self._providers[at].make_request_unparsed(request)
         except httpx.HTTPStatusError as error:
-            raise _status_error(name, error.response) from None
+            status, headers = error.response.status_code, error.response.headers
+            raise status_error(name, status, headers.get("retry-after")) from None
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             # httpx' own text may hold the URL, and a URL may hold a key.
             raise NodeError(f"{name} does not answer ({type(error).__name__})") from None
 
+    async def close(self) -> None:
+        for provider in self._providers:
+            await provider.close()
 
-def _status_error(name: str, response: httpx.Response) -> NodeError:
-    if response.status_code == _TOO_MANY_REQUESTS:
-        return RateLimitedError(
-            f"{name} asks for patience (HTTP 429)", seconds_of(response.headers.get("retry-after"))
-        )
-    return NodeError(f"{name} answers HTTP {response.status_code}")
+
+def status_error(name: str, status: int, retry_after: str | None) -> NodeError:
+    """The error that an HTTP status stands for."""
+    if status == _TOO_MANY_REQUESTS:
+        return RateLimitedError(f"{name} asks for patience (HTTP 429)", seconds_of(retry_after))
+    return NodeError(f"{name} answers HTTP {status}")
 
 
 def seconds_of(header: str | None) -> float | None:

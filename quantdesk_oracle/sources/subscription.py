@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import structlog
 from solders.pubkey import Pubkey
 from solders.rpc.requests import AccountSubscribe, SlotSubscribe
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from quantdesk_oracle.errors import NodeError, NodeProtocolError, RateLimitedError
@@ -26,7 +27,7 @@ from quantdesk_oracle.sources.rpc import account_config, seconds_of
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
-    from quantdesk_oracle.config.settings import NodeSettings
+    from quantdesk_oracle.config.settings import EndpointSettings, NodeSettings
     from quantdesk_oracle.ops.metrics import Metrics
     from quantdesk_oracle.sources.rpc import RpcClient
     from quantdesk_oracle.sources.sink import Sink
@@ -36,6 +37,29 @@ MAX_FRAME = 1 << 20
 """Bytes: the largest Pyth account is 12,576 bytes, 17 KiB in base64."""
 _SLOTS = "slots"
 _TOO_MANY_REQUESTS = 429
+
+
+class Connection(Protocol):
+    """A websocket, as websockets' ClientConnection is one; its methods raise ConnectionClosed at its end."""
+
+    async def send(self, message: str) -> None: ...
+
+    async def recv(self, *, decode: Literal[False]) -> bytes: ...
+
+    async def ping(self) -> Awaitable[object]: ...
+
+
+class Connector(Protocol):
+    """Opens a connection to an endpoint within ``limit`` seconds, and closes it at the end of the block."""
+
+    def __call__(
+        self, endpoint: EndpointSettings, limit: float
+    ) -> AbstractAsyncContextManager[Connection]: ...
+
+
+def _connect(endpoint: EndpointSettings, limit: float) -> AbstractAsyncContextManager[Connection]:
+    url = endpoint.ws_url.get_secret_value()
+    return connect(url, open_timeout=limit, close_timeout=1, max_size=MAX_FRAME)
 
 
 class SubscriptionLostError(NodeError):
@@ -67,7 +91,9 @@ class Subscription:
         on_connected: Callable[[str], None],
         on_lost: Callable[[str, SubscriptionLostError], None],
         rank: int = 0,
+        connector: Connector | None = None,
     ) -> None:
+        self._connector: Connector = connector or _connect
         self._rank = rank
         self._settings = settings
         self._client = client
@@ -81,7 +107,7 @@ class Subscription:
         self._subscribed: dict[int, str] = {}
         self._delivered: dict[str, bytes | None] = {}
         self._ahead_since: dict[str, int] = {}
-        self._connection: ClientConnection | None = None
+        self._connection: Connection | None = None
         self._last_frame = 0
         self._established_at: int | None = None
         self._at = client.endpoints.follower(rank)
@@ -127,10 +153,9 @@ class Subscription:
         endpoints = self._client.endpoints
         self._at = endpoints.follower(self._rank)
         self._endpoint = endpoints.names[self._at]
-        url = endpoints.settings[self._at].ws_url.get_secret_value()
         limit = self._settings.request_timeout
         try:
-            async with connect(url, open_timeout=limit, close_timeout=1, max_size=MAX_FRAME) as connection:
+            async with self._connector(endpoints.settings[self._at], limit) as connection:
                 self._connection = connection
                 self._last_frame = self._clock.now()
                 await self._subscribe(connection)
@@ -153,7 +178,7 @@ class Subscription:
             "refused", f"{self._endpoint} refuses the connection (HTTP {status})", seconds_of(patience)
         )
 
-    async def _subscribe(self, connection: ClientConnection) -> None:
+    async def _subscribe(self, connection: Connection) -> None:
         config = account_config(self._settings.commitment)
         # One account a request: nodes take no message over 4096 bytes.
         for number, pubkey in enumerate(self._pubkeys):
@@ -163,7 +188,7 @@ class Subscription:
         self._requested[number] = _SLOTS
         await connection.send(SlotSubscribe(number).to_json())
 
-    async def _deliver(self, connection: ClientConnection) -> None:
+    async def _deliver(self, connection: Connection) -> None:
         while True:
             message = await connection.recv(decode=False)
             self._last_frame = self._clock.now()

@@ -1,0 +1,148 @@
+"""After any outage, the table holds what the chain holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tests.integration.healing.world import HealingWorld, Start
+
+
+async def causes(world: HealingWorld) -> list[tuple[str, str]]:
+    """(cause, state) of every gap, each once."""
+    return sorted({(row["cause"], row["state"]) for row in await world.fetch("SELECT * FROM oracle_gaps")})
+
+
+async def test_a_first_start_has_missed_nothing(start: Start) -> None:
+    world = await start()
+    await world.start_daemon()
+    await world.run(20)
+    assert await causes(world) == []
+    assert await world.assert_table_is_the_ledger() > 50
+
+
+async def test_what_was_pushed_while_the_daemon_was_down_is_read_back(start: Start) -> None:
+    world = await start()
+    await world.start_daemon()
+    await world.run(40)
+    await world.kill_daemon()
+    await world.clock.advance(300)
+    parts = await world.start_daemon()
+    await world.run(3)
+    await world.until_healed()
+    assert await causes(world) == [("start", "closed")]
+    assert parts.healing.inserted >= 3 * 290
+    await world.assert_table_is_the_ledger_later()
+
+
+async def test_an_outage_of_the_connection_is_a_gap_and_is_closed(start: Start) -> None:
+    faults = [{"kind": "refuse", "at": 60, "for": 120}, {"kind": "close", "at": 60}]
+    faults.append({"kind": "status", "at": 60, "for": 120, "methods": ["*"]})
+    world = await start(faults=faults)
+    await world.start_daemon()
+    await world.run(240)
+    await world.until_healed()
+    assert ("disconnected", "closed") in await causes(world)
+    await world.assert_table_is_the_ledger_later()
+
+
+async def test_what_a_silent_socket_dropped_is_found_by_the_sweep(start: Start) -> None:
+    faults = [
+        {"kind": "drop", "at": 60, "for": 20, "methods": ["accountNotification"]},
+        {"kind": "status", "at": 60, "for": 20, "methods": ["getMultipleAccounts"]},
+    ]
+    world = await start(faults=faults, sweep_interval=120.0, silence_limit=60.0)
+    await world.start_daemon()
+    await world.run(300)
+    assert ("sweep", "closed") in await causes(world)
+    await world.node.stop_pushing()
+    await world.run(160)
+    await world.assert_table_is_the_ledger()
+
+
+async def test_failed_and_stale_pushes_are_no_prints(start: Start) -> None:
+    faults = [
+        {"kind": "failed_pushes", "probability": 0.3},
+        {"kind": "stale_pushes", "probability": 0.3},
+        {"kind": "address_tables", "probability": 0.3},
+        {"kind": "shared_transactions", "probability": 0.3},
+    ]
+    world = await start(faults=faults)
+    await world.start_daemon()
+    await world.run(35)
+    await world.kill_daemon()
+    await world.clock.advance(120)
+    await world.start_daemon()
+    await world.run(3)
+    await world.until_healed()
+    await world.assert_table_is_the_ledger_later()
+
+
+async def test_history_that_is_not_kept_closes_a_gap_as_unrecoverable_with_an_event(start: Start) -> None:
+    world = await start(history=90)
+    await world.start_daemon()
+    await world.run(40)
+    await world.kill_daemon()
+    await world.clock.advance(200)
+    await world.start_daemon()
+    await world.run(3)
+    await world.until_healed()
+    assert await causes(world) == [("start", "unrecoverable")]
+    reasons = [row["reason"] for row in await world.fetch("SELECT reason FROM oracle_gaps")]
+    assert all("history of the account begins at slot" in reason for reason in reasons)
+    await world.run(2)
+    events = await world.fetch("SELECT FROM system_events WHERE event_type = 'gap.unrecoverable'")
+    assert len(events) == 3
+
+
+async def test_healing_never_exceeds_a_public_nodes_limits(start: Start) -> None:
+    world = await start(requests=100, method_requests=40)
+    await world.start_daemon()
+    await world.run(40)
+    await world.kill_daemon()
+    await world.clock.advance(120)
+    world.wire.requests.clear()
+    await world.start_daemon()
+    await world.run(3)
+    await world.until_healed()
+    sent = world.wire.requests
+    assert Counter(method for _, method in sent)["getTransaction"] >= 350
+    for at, (instant, _) in enumerate(sent):
+        window = [method for when, method in sent[at:] if when < instant + 10_000_000]
+        assert len(window) <= 100
+        assert max(Counter(window).values()) <= 40
+    await world.assert_table_is_the_ledger_later()
+
+
+async def test_live_polling_goes_on_while_a_gap_heals_under_a_tight_budget(start: Start) -> None:
+    world = await start(requests=100, method_requests=40)
+    await world.start_daemon()
+    await world.run(40)
+    await world.kill_daemon()
+    await world.clock.advance(120)
+    await world.start_daemon()
+    world.wire.requests.clear()
+    begun = world.clock.now()
+    await world.run(60)
+    polls = [when for when, method in world.wire.requests if method == "getMultipleAccounts"]
+    assert len(polls) >= 29
+    assert all(later - earlier <= 2_100_000 for earlier, later in zip([begun, *polls], polls, strict=False))
+
+
+async def test_a_healing_that_is_killed_goes_on_and_asks_for_nothing_twice(start: Start) -> None:
+    world = await start(requests=100, method_requests=40)
+    await world.start_daemon()
+    await world.run(40)
+    await world.kill_daemon()
+    await world.clock.advance(300)
+    world.wire.requests.clear()
+    for _ in range(4):
+        await world.start_daemon()
+        await world.run(25)
+        await world.kill_daemon()
+    await world.start_daemon()
+    await world.run(3)
+    await world.until_healed()
+    fetched = Counter(method for _, method in world.wire.requests)["getTransaction"]
+    pushed = await world.assert_table_is_the_ledger_later()
+    # A piece that was under way when it was killed is fetched again: at most one a kill and feed.
+    assert fetched <= pushed + 5 * 20 * 3

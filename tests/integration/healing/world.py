@@ -1,0 +1,254 @@
+"""The daemon's parts from socket to table, on a local node in the same process and a real database, in virtual time.
+
+What the node's ledger holds is the truth that the table is compared with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import asyncpg
+from pydantic import SecretStr
+from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
+from websockets.frames import Close
+from websockets.http11 import Response
+
+from quantdesk_oracle.assembly import World, assemble
+from quantdesk_oracle.bootstrap import load_markets
+from quantdesk_oracle.config import EndpointSettings, Settings
+from quantdesk_oracle.errors import NodeError
+from quantdesk_oracle.localnet import LocalnetSettings
+from quantdesk_oracle.localnet.faults import Drill, parse_schedule
+from quantdesk_oracle.localnet.inprocess import InProcessNode, InProcessSocket, SocketClosedError
+from quantdesk_oracle.localnet.passage import NoAnswerError, RefusalError
+from quantdesk_oracle.model import Generation
+from quantdesk_oracle.ops.metrics import Metrics
+from quantdesk_oracle.sources.rpc import RpcClient, status_error
+from quantdesk_oracle.store.database import Database
+from quantdesk_oracle.workers.state import Markets
+from tests.clock import VirtualClock
+from tests.e2e import truth
+
+if TYPE_CHECKING:
+    from solders.rpc.requests import Body
+
+    from quantdesk_oracle.assembly import Parts
+
+START = 1_790_000_000 * 1_000_000
+_T = TypeVar("_T")
+
+
+class Wire:
+    """The client's side of in-process nodes: a transport and a connector."""
+
+    def __init__(self, nodes: list[InProcessNode], clock: VirtualClock, limit: float) -> None:
+        self.nodes = nodes
+        self._clock = clock
+        self._limit = limit
+        self.requests: list[tuple[int, str]] = []
+        """(instant, method) of every request over HTTP."""
+
+    async def post(self, at: int, request: Body) -> str:
+        text = request.to_json()
+        method = text.split('"method":"', 1)[1].split('"', 1)[0]
+        self.requests.append((self._clock.now(), method))
+        try:
+            answer = await self._within(self.nodes[at].post(text))
+        except (NoAnswerError, TimeoutError):
+            raise NodeError(f"node-{at} does not answer") from None
+        if answer.status != 200:
+            raise status_error(f"node-{at}", answer.status, answer.headers.get("Retry-After"))
+        return answer.body.decode(errors="replace")
+
+    async def close(self) -> None: ...
+
+    @asynccontextmanager
+    async def connect(self, endpoint: EndpointSettings, limit: float) -> AsyncIterator[_Connection]:
+        node = self.nodes[int(endpoint.name.rsplit("-", 1)[1])]
+        try:
+            socket = await self._within(node.connect())
+        except RefusalError as error:
+            raise InvalidStatus(Response(error.answer.status, "refused", _headers(error.answer))) from None
+        except NoAnswerError:
+            raise ConnectionResetError("no answer") from None
+        try:
+            yield _Connection(socket)
+        finally:
+            await socket.aclose()
+
+    async def _within(self, work: Awaitable[_T]) -> _T:
+        """``work``'s result, or TimeoutError once the limit has passed by the clock."""
+        task, timer = asyncio.ensure_future(work), asyncio.ensure_future(self._clock.sleep(self._limit))
+        try:
+            await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise TimeoutError
+            return task.result()
+        finally:
+            task.cancel()
+            timer.cancel()
+
+
+class _Connection:
+    """An in-process socket with the manners of websockets' ClientConnection."""
+
+    def __init__(self, socket: InProcessSocket) -> None:
+        self._socket = socket
+
+    async def send(self, message: str) -> None:
+        try:
+            await self._socket.send(message)
+        except SocketClosedError as error:
+            raise _closed(error.code) from None
+
+    async def recv(self, *, decode: bool) -> bytes:
+        try:
+            return (await self._socket.recv()).encode()
+        except SocketClosedError as error:
+            raise _closed(error.code) from None
+
+    async def ping(self) -> Awaitable[object]:
+        return asyncio.sleep(0)
+
+
+def _closed(code: int) -> ConnectionClosedError | ConnectionClosedOK:
+    frame = None if code == 1006 else Close(code, "")
+    kind = ConnectionClosedOK if code in (1000, 1001) else ConnectionClosedError
+    return kind(frame, None)
+
+
+def _headers(answer: Any) -> Any:
+    from websockets.datastructures import Headers
+
+    return Headers(dict(answer.headers))
+
+
+class HealingWorld:
+    """A chain that goes on whatever happens, and daemons that come and go."""
+
+    def __init__(self, settings: Settings, dsn: str, ledger: Path, **options: Any) -> None:
+        self.clock = VirtualClock(START)
+        self.ledger = ledger
+        schedule = parse_schedule({"faults": options.pop("faults", []), "seed": options.pop("seed", 0)})
+        self._request_timeout = options.pop("request_timeout", 10.0)
+        node_options = {key: options.pop(key) for key in ("history", "push_every") if key in options}
+        local = LocalnetSettings(ledger=ledger, seed=7, **node_options)
+        self.node = InProcessNode(local, self.clock, Drill(schedule))
+        self.wire = Wire([self.node], self.clock, self._request_timeout)
+        endpoint = EndpointSettings(
+            "node-0",
+            SecretStr("http://in.process"),
+            SecretStr("ws://in.process"),
+            requests=options.pop("requests", 1_000),
+            method_requests=options.pop("method_requests", 1_000),
+        )
+        self.settings = replace(
+            settings,
+            node=replace(settings.node, network="localnet", endpoints=(endpoint,), **options),
+            markets=tuple(
+                replace(
+                    market,
+                    feeds=tuple(f for f in market.feeds if f.generation is Generation.CORE_UPGRADED),
+                )
+                for market in settings.markets
+            ),
+        )
+        self.database = Database(dsn, pool_size=4, command_timeout=10)
+        self.dsn = dsn
+        self.parts: Parts | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        await self.database.open()
+        await self.node.start()
+
+    async def start_daemon(self) -> Parts:
+        """Start the parts from the sources to the table."""
+        metrics = Metrics(
+            [feed.name for feed in self.settings.feeds],
+            [market.symbol for market in self.settings.markets],
+            ["node-0"],
+            "test",
+        )
+        client = RpcClient(self.settings.node, metrics, self.clock, self.wire)
+        world = World(self.settings, self.clock, self.database, metrics, client, connector=self.wire.connect)
+        states = await load_markets(self.database, self.settings, self.clock.now())
+        self.parts = parts = assemble(world, Markets(states))
+        works = [writer.run() for writer in parts.writers.values()]
+        works += [parts.poller.run(), parts.subscription.run(), parts.watch.run(), parts.healing.run()]
+        self._tasks = [asyncio.ensure_future(work) for work in works]
+        return parts
+
+    async def kill_daemon(self) -> None:
+        """End it as kill -9 does: nothing is flushed."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    async def run(self, seconds: float) -> None:
+        """Let time pass; the database, whose time is real, is waited for every second."""
+        for _ in range(round(seconds)):
+            await self.clock.advance(1)
+            await self._database_caught_up()
+
+    async def _database_caught_up(self) -> None:
+        # Statements under way take real time: a few turns of real sleep let them end.
+        for _ in range(3):
+            await asyncio.sleep(0.001)
+        if self.parts is not None and self._tasks:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    await self.parts.prices.flushed()
+
+    async def until_healed(self, limit: float = 600) -> None:
+        """Until no gap is unfinished."""
+        for _ in range(round(limit)):
+            await self.run(1)
+            if not await self.fetch("SELECT FROM oracle_gaps WHERE state IN ('open', 'healing')"):
+                return
+        raise AssertionError(await self.fetch("SELECT * FROM oracle_gaps"))
+
+    async def fetch(self, sql: str) -> list[Any]:
+        async with self.database.connection("test") as connection:
+            rows: list[Any] = await connection.fetch(sql)
+            return rows
+
+    async def assert_table_is_the_ledger(self, first_slot: int = 0) -> int:
+        """Row for row; how many."""
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            stored = sorted(await truth.stored_prints(connection))
+        finally:
+            await connection.close()
+        expected = sorted(
+            truth.expected_print(line)
+            for line in truth.ledger_rows(self.ledger)
+            if line["slot"] >= first_slot
+        )
+        missing, surplus = set(expected) - set(stored), set(stored) - set(expected)
+        assert not missing, f"{len(missing)} of {len(expected)} prints are missing, such as {min(missing)}"
+        assert not surplus, f"{len(surplus)} rows are in no ledger, such as {min(surplus)}"
+        assert len(stored) == len(expected)
+        return len(stored)
+
+    async def assert_table_is_the_ledger_later(self) -> int:
+        """The same, once the last pushes have been stored."""
+        await self.node.stop_pushing()
+        await self.run(5)
+        return await self.assert_table_is_the_ledger()
+
+    async def close(self) -> None:
+        await self.kill_daemon()
+        await self.node.stop()
+        await self.database.close()
+
+
+Start = Callable[..., Awaitable[HealingWorld]]
