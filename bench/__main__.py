@@ -14,7 +14,7 @@ from rich.console import Console
 from bench import machine, report
 from bench.plan import FULL, QUICK
 
-NAMES = ("decode", "receive")
+NAMES = ("decode", "receive", "insert")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
