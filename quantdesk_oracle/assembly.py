@@ -127,7 +127,7 @@ def assemble(world: World, markets: Markets) -> Parts:
         "mark_prices", partial(series.insert_mark_prices, database, markets.ids)
     )
     clock_guard = ClockGuard(database, journal, clock, settings.clock_tolerance)
-    ingest = Ingest(markets, prices, journal, metrics)
+    ingest = Ingest(markets, prices, journal, metrics, clock=clock)
     samples = SampleWorker(markets, marks, database, clock, metrics, world.backlog)
     books = BookReader(markets, database, journal, patience=patience_of(settings.mark_interval))
     mark_worker = MarkWorker(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from quantdesk_oracle.clock import SystemClock
 from quantdesk_oracle.errors import DecodeError
 from quantdesk_oracle.model import (
     SECOND,
@@ -27,8 +28,10 @@ from quantdesk_oracle.pyth.addresses import (
     feed_id_of_legacy_mainnet,
     generation_of_owner,
 )
+from quantdesk_oracle.workers.chain_head import ChainHead
 
 if TYPE_CHECKING:
+    from quantdesk_oracle.clock import Clock
     from quantdesk_oracle.config import Feed
     from quantdesk_oracle.ops.metrics import Metrics
     from quantdesk_oracle.pricing.use import FeedUse
@@ -46,9 +49,17 @@ class Ingest:
     """The sink of all sources: every delivery is a row, a duplicate, or a counted rejection."""
 
     def __init__(
-        self, markets: Markets, writer: BatchWriter[StoredPrint], journal: Journal, metrics: Metrics
+        self,
+        markets: Markets,
+        writer: BatchWriter[StoredPrint],
+        journal: Journal,
+        metrics: Metrics,
+        *,
+        clock: Clock | None = None,
     ) -> None:
         self._markets = markets
+        self._clock = clock or SystemClock()
+        self._head = ChainHead()
         self.updates = 0
         """Distinct valid prints received."""
         self.duplicates = 0
@@ -78,8 +89,8 @@ class Ingest:
             intake.take(observation, self._markets.highest_slot)
 
     def saw_slot(self, slot: int) -> None:
-        """Take note of how far the chain is."""
-        self._markets.highest_slot = max(self._markets.highest_slot, slot)
+        """Take note of how far a node says that the chain is."""
+        self._markets.highest_slot = self._head.see(slot, self._clock.now())
 
 
 class _FeedIntake:

@@ -1,0 +1,106 @@
+"""Ten minutes of whatever a network can do, at random; afterwards the table is the ledger, row for row.
+
+A schedule that fails is shrunk to the faults that it takes. By hand: QUANTDESK_TEST_SEEDS=200.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+
+import pytest
+
+from tests.integration.healing.world import Start
+
+MINUTES = 10
+SEEDS = int(os.environ.get("QUANTDESK_TEST_SEEDS", "4"))
+Fault = dict[str, Any]
+
+
+def _kinds(chance: random.Random) -> Fault:
+    """One fault of any kind that leaves the chain's own history true."""
+    return chance.choice([
+        {"kind": "drop"},
+        {"kind": "drop", "methods": ["accountNotification"], "probability": 0.5},
+        {"kind": "delay", "by": chance.uniform(0.1, 20)},
+        {"kind": "duplicate", "times": 3},
+        {"kind": "reorder", "within": chance.uniform(0.5, 5)},
+        {"kind": "stall"},
+        {"kind": "garbage"},
+        {"kind": "garbage", "methods": ["*"], "probability": 0.5},
+        {"kind": "unknown"},
+        {"kind": "half_open"},
+        {"kind": "close", "code": chance.choice([1000, 1001, 1006, 1011, 1012])},
+        {"kind": "refuse", "status": chance.choice([429, 502, 503]), "retry_after": chance.choice([1, 7])},
+        {"kind": "restart"},
+        {"kind": "rate_limit", "shape": chance.choice(["status", "answer"]), "retry_after": 2},
+        {"kind": "error", "code": chance.choice([-32005, -32016, -32603]), "data": chance.random() < 0.5},
+        {"kind": "status", "status": chance.choice([429, 500, 502, 504])},
+        {"kind": "null_accounts"},
+        {"kind": "slot_shift", "by": chance.choice([-300, -50, 50, 1_000_000])},
+        {"kind": "behind", "slots": chance.choice([20, 200])},
+        {"kind": "halt"},
+        {"kind": "failed_pushes", "probability": 0.4},
+        {"kind": "stale_pushes", "probability": 0.4},
+        {"kind": "address_tables"},
+        {"kind": "shared_transactions"},
+        {"kind": "kill"},
+    ])  # fmt: skip
+
+
+def random_faults(seed: int) -> list[Fault]:
+    """Six to fourteen faults, all of them over a minute before the end."""
+    chance = random.Random(seed)
+    faults = []
+    for _ in range(chance.randint(6, 14)):
+        fault = {**_kinds(chance), "at": round(chance.uniform(20, 480), 1)}
+        if fault["kind"] not in ("close", "kill"):
+            fault["for"] = round(min(chance.expovariate(1 / 25), 60) + 0.5, 1)
+        faults.append(fault)
+    return faults
+
+
+async def what_fails(start: Start, seed: int, faults: list[Fault]) -> str | None:
+    """What the table lacks after these faults; None: it is the ledger."""
+    kills = sorted(fault["at"] for fault in faults if fault["kind"] == "kill")
+    rest = [fault for fault in faults if fault["kind"] != "kill"]
+    world = await start(faults=rest, seed=seed, sweep_interval=60.0, silence_limit=15.0)
+    await world.start_daemon()
+    now = 0.0
+    for at in [*kills, 60.0 * MINUTES]:
+        await world.run(at - now)
+        now = at
+        await world.kill_daemon()
+        await world.clock.advance(5)
+        now += 5
+        await world.start_daemon()
+    await world.run(10)
+    await world.until_healed()
+    await world.node.stop_pushing()
+    await world.run(150)  # two sweeps
+    try:
+        await world.assert_table_is_the_ledger()
+    except AssertionError as error:
+        return str(error)
+    return None
+
+
+async def shrunk(start: Start, seed: int, faults: list[Fault]) -> list[Fault]:
+    """Faults of which none can be left out without the failure going away."""
+    at = 0
+    while at < len(faults):
+        fewer = faults[:at] + faults[at + 1 :]
+        if await what_fails(start, seed, fewer) is None:
+            at += 1
+        else:
+            faults = fewer
+    return faults
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+async def test_after_ten_minutes_of_random_faults_the_table_is_the_ledger(start: Start, seed: int) -> None:
+    faults = random_faults(seed)
+    problem = await what_fails(start, seed, faults)
+    if problem is not None:
+        pytest.fail(f"{problem}; it takes {await shrunk(start, seed, faults)}")
