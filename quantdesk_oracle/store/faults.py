@@ -6,6 +6,7 @@ holds a secret: what the driver says of a connection is not repeated, only what 
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -145,12 +146,19 @@ def kind_of(error: BaseException) -> Kind:
 
 @asynccontextmanager
 async def database_errors(what: str) -> AsyncIterator[None]:
-    """Turn whatever goes wrong into a RowFaultError or a DatabaseTroubleError that begins with ``what``."""
+    """Turn whatever goes wrong into a RowFaultError or a DatabaseTroubleError that begins with ``what``.
+
+    A task that is being cancelled goes on being cancelled: asyncpg's rollback of an interrupted statement may fail
+    with an error of its own, which would otherwise take the cancellation's place.
+    """
     try:
         yield
     except _ROW_FAULTS as error:
         raise RowFaultError(f"{what}: {error}") from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from error
         kind = kind_of(error)
         raise DatabaseTroubleError(f"{what}: {_said(error)}. {REACTIONS[kind].advice}", kind) from error
 
