@@ -11,8 +11,10 @@ from pydantic import SecretStr
 
 from quantdesk_oracle.config import EndpointSettings
 from quantdesk_oracle.model import Generation
-from quantdesk_oracle.store.database import query
+from quantdesk_oracle.store.database import Database, query
 from quantdesk_oracle.store.embedded import EmbeddedServer
+from quantdesk_oracle.store.markets import read_markets
+from quantdesk_oracle.workers.order_flow import OrderFlow
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
@@ -70,6 +72,21 @@ class Demo:
         """Let the markets that a new schema begins with be funded as often as the demonstration's settings say."""
         symbols = [market.symbol for market in self._settings.markets]
         await connection.execute(query("set_funding_interval"), symbols, FUNDING_INTERVAL)
+
+    async def trade(self) -> None:
+        """Give the markets a book, trades and positions until cancelled. Raises DatabaseError where none can be had."""
+        limits = self._settings.database
+        database = Database(
+            limits.url.get_secret_value(), pool_size=1, command_timeout=limits.command_timeout
+        )
+        await database.open()
+        try:
+            markets = {market.symbol: market for market in self._settings.markets}
+            rows = await read_markets(database, list(markets))
+            notionals = {row.id: markets[symbol].impact_notional for symbol, row in rows.items()}
+            await OrderFlow(database, notionals, self._clock).run()
+        finally:
+            await database.close()
 
     async def stop_pushing(self) -> None:
         """No print after this one."""

@@ -114,6 +114,8 @@ async def _run(
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(_beside(_reread_when_asked(daemon, settings, load, asked)))
             await stack.enter_async_context(_beside(_sweep(logs, clock)))
+            if world is not None:
+                await stack.enter_async_context(_beside(world.trade()))
             if seconds is not None:
                 handle = asyncio.get_running_loop().call_later(seconds, stop.set)
                 stack.callback(handle.cancel)

@@ -38,6 +38,8 @@ async def test_forty_seconds_of_demo_equal_the_ledger(
         assert summary["rows"]["oracle_prices"] == summary["updates"] == prints
         marks = await truth.assert_marks_recompute(connection)
         assert summary["rows"]["mark_prices"] == marks
+        assert await truth.assert_samples_recompute(connection) > 0
+        await assert_the_market_lives(connection)
         assert summary["rows"]["funding_rates"] == await truth.assert_funding_recomputes(connection) > 0
         for symbol in MARKETS:
             await assert_the_market_is_whole(connection, symbol, ended)
@@ -46,6 +48,19 @@ async def test_forty_seconds_of_demo_equal_the_ledger(
     finally:
         await connection.close()
     assert [line for line in errors(0) if line["level"] in ("warning", "error", "critical")] == []
+
+
+async def assert_the_market_lives(connection: asyncpg.Connection) -> None:
+    """The order flow gives every market a book, and with it marks and premiums of its own."""
+    for symbol in MARKETS:
+        row = await connection.fetchrow(
+            "SELECT count(k.best_bid) AS books, count(k.last_trade_price) AS trades,"
+            " count(*) FILTER (WHERE k.mark_price <> k.oracle_price) AS moved FROM mark_prices AS k"
+            " JOIN markets AS m ON m.id = k.market_id WHERE m.symbol = $1",
+            symbol,
+        )
+        assert min(row) > 0, symbol
+    assert await connection.fetchval("SELECT count(*) FROM premium_samples WHERE premium <> 0") > 0
 
 
 async def assert_the_market_is_whole(connection: asyncpg.Connection, symbol: str, ended: datetime) -> None:

@@ -78,15 +78,64 @@ async def assert_no_second_is_missing(
 async def assert_marks_recompute(connection: asyncpg.Connection) -> int:
     """Every mark comes out of its own row's inputs and of the stored print that it names; how many there are."""
     rows = await connection.fetch(
-        "SELECT k.*, p.price FROM mark_prices AS k LEFT JOIN oracle_prices AS p ON p.market_id = k.market_id"
+        "SELECT k.*, m.symbol, p.price FROM mark_prices AS k JOIN markets AS m ON m.id = k.market_id"
+        " LEFT JOIN oracle_prices AS p ON p.market_id = k.market_id"
         " AND p.created_at = k.oracle_publish_time AND p.slot = k.oracle_slot"
     )
     for row in rows:
         assert row["price"] == row["oracle_price"]
         with localcontext() as context:
             context.prec = 50
-            share = row["funding_rate"] * row["seconds_to_funding"] / row["funding_interval"]
-            assert (row["oracle_price"] * (1 + share)).quantize(Decimal("1e-12")) == row["mark_price"]
+            assert _mark_of(row) == row["mark_price"]
+    return len(rows)
+
+
+BANDS = {"BTC-PERP": Decimal("0.01"), "ETH-PERP": Decimal("0.01"), "SOL-PERP": Decimal("0.02")}
+QUANTUM = Decimal("1e-12")
+
+
+def _mark_of(row: asyncpg.Record) -> Decimal:
+    """The mark of a row from the row alone: index, basis, book, last trade, newest funding."""
+    index, bid, ask, last = (
+        row[name] for name in ("oracle_price", "best_bid", "best_ask", "last_trade_price")
+    )
+    share = row["funding_rate"] * row["seconds_to_funding"] / row["funding_interval"]
+    votes = [index * (1 + share)]
+    assert (bid is None) is (ask is None)
+    if last is not None:
+        assert timedelta(0) <= row["created_at"] - row["last_trade_at"] <= timedelta(seconds=60)
+    if row["basis_count"]:
+        assert row["basis_mean"] == (row["basis_sum"] / row["basis_count"]).quantize(QUANTUM)
+    if bid is not None and last is not None:
+        book = sorted((bid, ask, last))[1]
+    else:
+        book = last if bid is None else (bid + ask) / 2
+    if row["basis_count"] or book is not None:
+        votes.append(index + row["basis_mean"] if row["basis_count"] else index)
+        votes.append(index if book is None else book)
+    middle = sorted(votes)[len(votes) // 2]
+    band = BANDS[row["symbol"]]
+    return min(max(middle, index * (1 - band)), index * (1 + band)).quantize(QUANTUM)
+
+
+async def assert_samples_recompute(connection: asyncpg.Connection) -> int:
+    """Every used premium comes out of its own row, or of the mark that it names; how many there are."""
+    rows = await connection.fetch(
+        "SELECT s.*, k.mark_price, k.oracle_price FROM premium_samples AS s LEFT JOIN mark_prices AS k"
+        " ON k.market_id = s.market_id AND k.created_at = s.mark_created_at WHERE s.status = 'used'"
+    )
+    for row in rows:
+        index, bid, ask = row["index_price"], row["impact_bid"], row["impact_ask"]
+        with localcontext() as context:
+            context.prec = 50
+            if row["mark_created_at"] is not None:
+                assert (bid, ask, index) == (None, None, row["oracle_price"])
+                premium = (row["mark_price"] - index) / index
+            else:
+                above = max(Decimal(0), bid - index) if bid is not None else Decimal(0)
+                below = max(Decimal(0), index - ask) if ask is not None else Decimal(0)
+                premium = (above - below) / index
+            assert premium.quantize(QUANTUM) == row["premium"]
     return len(rows)
 
 
@@ -123,6 +172,9 @@ def _assert_rate(rate: asyncpg.Record, samples: list[asyncpg.Record]) -> None:
         eight_hours = min(max(premium + damped, Decimal("-0.04")), Decimal("0.04"))
         assert premium == rate["premium_index"]
         assert (eight_hours * rate["funding_interval"] / 28_800).quantize(quantum) == rate["funding_rate"]
+        if rate["status"] == "settled":
+            total = (rate["long_size"] - rate["short_size"]) * rate["oracle_price"] * rate["funding_rate"]
+            assert total.quantize(Decimal("1e-6")) == rate["total_funding"]
 
 
 async def funding_boundaries(connection: asyncpg.Connection, symbol: str) -> list[datetime]:
