@@ -34,7 +34,7 @@ from quantdesk_oracle.bootstrap import (
     load_markets,
 )
 from quantdesk_oracle.config.accounts import account_problems
-from quantdesk_oracle.errors import UnavailableError
+from quantdesk_oracle.errors import DatabaseError, UnavailableError
 from quantdesk_oracle.model import Severity
 from quantdesk_oracle.ops.health import ALIVE_LIMIT, HealthServer
 from quantdesk_oracle.ops.instance import Instance
@@ -47,6 +47,7 @@ from quantdesk_oracle.store.backlog import Backlog
 from quantdesk_oracle.store.database import Database
 from quantdesk_oracle.store.schema import NEEDED_VERSION
 from quantdesk_oracle.store.spool import Spool, SpoolError
+from quantdesk_oracle.workers.instances import InstanceWorker
 from quantdesk_oracle.workers.reread import Reread, reread
 from quantdesk_oracle.workers.state import Markets
 from quantdesk_oracle.workers.supervisor import Supervisor
@@ -98,6 +99,7 @@ class Daemon:
         self._supervisor = Supervisor(metrics)
         self._health: HealthServer | None = None
         self._parts: Parts | None = None
+        self._instances: InstanceWorker | None = None
         self.http_port: int | None = None
 
     @property
@@ -124,6 +126,8 @@ class Daemon:
             states = await load_markets(self._world.database, self._settings, self._clock.now())
             self._parts = assemble(self._world, Markets(states))
             tell_more(self._parts, self._world, self._instance)
+            self._instances = self._new_instances(self._parts)
+            self._parts.status.more["instances"] = self._instances.shown
             if applied:
                 self._parts.journal.record("schema.applied", version=NEEDED_VERSION)
             self._tell_account_problems()
@@ -162,6 +166,18 @@ class Daemon:
         embedded = self._settings.embedded_dsn
         dsn = self._settings.database.url.get_secret_value() if embedded else self._world.database.name
         return {**self.parts.numbers(), "dsn": dsn}
+
+    def _new_instances(self, parts: Parts) -> InstanceWorker:
+        backlog = self._world.backlog
+        return InstanceWorker(
+            self._world.database,
+            self._clock,
+            self._instance,
+            __version__,
+            [market.symbol for market in self._settings.markets],
+            ready=lambda: parts.status.readiness().ready,
+            spool_rows=lambda: 0 if backlog is None else backlog.rows,
+        )
 
     async def _open_backlog(self) -> None:
         """Open the spool; a daemon that has none still writes, and waits in memory while the database is away."""
@@ -208,6 +224,8 @@ class Daemon:
         if parts.drain is not None:
             start("drain", parts.drain.run())
         start("clock_guard", parts.clock_guard.run())
+        if self._instances is not None:
+            start("instances", self._instances.run())
         start("upkeep", parts.upkeep.run())
         start("samples", parts.samples.run())
         start("marks", parts.mark_worker.run())
@@ -215,6 +233,11 @@ class Daemon:
         start("status", parts.status.run())
         start("polling", parts.poller.run())
         start("subscription", parts.subscription.run())
+        if parts.backup is not None:
+            start("backup_subscription", parts.backup.run())
+        start("probe", parts.probe.run())
+        start("watch", parts.watch.run())
+        start("healing", parts.healing.run())
         interval = watchdog_interval(os.environ, os.getpid())
         if interval is not None:
             limit = min(interval, ALIVE_LIMIT)
@@ -230,10 +253,12 @@ class Daemon:
             if before_stop is not None:
                 await before_stop()
             await parts.subscription.drained()
-        await supervisor.stop("polling", "subscription", "marks")
+        await supervisor.stop("polling", "subscription", "backup_subscription", "probe", "marks")
+        await supervisor.stop("watch", "healing")
         async with _at_most(SAMPLES_SECONDS):
             await parts.samples.drained(self._clock.now())
         await supervisor.stop("samples", "funding", "journal", "status", "clock_guard", "upkeep", "drain")
+        await supervisor.stop("instances")
         await parts.samples.keep_rest()
         self._tell_set_aside()
         parts.journal.record("daemon.stopped", instance=self._instance.id)
@@ -245,8 +270,16 @@ class Daemon:
             unwritten += writer.waiting
         if unwritten:
             log.error("rows.unwritten", rows=unwritten, cause=parts.status.database_trouble)
+        await self._say_stopped()
         await self._close()
         log.info("daemon.stopped", rows_unwritten=unwritten)
+
+    async def _say_stopped(self) -> None:
+        """In this daemon's row; a database that is away will know by the row's age."""
+        async with _at_most(0.5):
+            if self._instances is not None:
+                with contextlib.suppress(DatabaseError):
+                    await self._instances.renew(ends=True)
 
     async def _close(self) -> None:
         await self._supervisor.stop_all()

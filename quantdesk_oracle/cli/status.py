@@ -36,6 +36,7 @@ def _lines(body: dict[str, Any], ready: dict[str, Any]) -> list[str]:
     lines = ["ready" if ready["ready"] else "NOT READY"]
     lines += [f"  {reason['code']}: {reason['sentence']}" for reason in ready["reasons"]]
     lines += [_market(market) for market in body.get("markets", ())]
+    lines += [_instance(one) for one in body.get("instances", ())]
     rows = body.get("rows", {})
     lines.append("written: " + ", ".join(f"{count:,} {table}" for table, count in rows.items()))
     rejected = ", ".join(f"{count} {reason}" for reason, count in body.get("rejected", {}).items()) or "none"
@@ -44,6 +45,14 @@ def _lines(body: dict[str, Any], ready: dict[str, Any]) -> list[str]:
         f"reconnects: {body.get('reconnects', 0)}"
     )
     return lines
+
+
+def _instance(one: dict[str, Any]) -> str:
+    ready = "ready" if one["ready"] else "not ready"
+    return (
+        f"daemon {one['id']} {one['state']}, {ready}, version {one['version']}, {len(one['markets'])} markets, "
+        f"seen {one['seen_age']:.0f} s ago, {one['spool_rows']:,} rows on disk"
+    )
 
 
 def _market(market: dict[str, Any]) -> str:

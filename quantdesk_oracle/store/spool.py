@@ -320,7 +320,7 @@ class Spool:
         connection = self._ensure_open()
         row = connection.execute("SELECT kind, payload FROM spooled WHERE seq = ?", (seq,)).fetchone()
         if row is not None:
-            self._refuse(*row, cause, now)
+            self._refuse(row[0], row[1], cause, now)
         self._remove([seq])
 
     def _gaps(self) -> list[Gap]:
