@@ -1,0 +1,226 @@
+"""The alert rules: each fires when it should and only then (promtool), and a real Prometheus takes a real daemon."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from quantdesk_oracle.ops.metric_table import METRICS, PREFIX
+from tests.e2e.conftest import Program
+from tests.e2e.test_demo import until_rows
+from tests.postgres import free_port
+
+WHO = 'job="quantdesk-oracle",instance="a:9464"'
+AT = "20m"
+
+
+class Case(NamedTuple):
+    """Series (name and labels → values, one each 15 s), and whether the alert fires at 20 minutes."""
+
+    alert: str
+    fires: bool
+    series: dict[str, str]
+
+
+def cases() -> Iterator[Case]:
+    """The table in alert_cases.json. There, a series goes without the project's prefix, and WHO is one daemon."""
+    table = json.loads((Path(__file__).parent / "alert_cases.json").read_text())
+    for alert, kinds in table.items():
+        for kind in ("fires", "silent"):
+            for series in kinds[kind]:
+                yield Case(
+                    alert, kind == "fires", {n.replace("WHO", WHO): values for n, values in series.items()}
+                )
+
+
+CASES = list(cases())
+ALERTS = (
+    *(
+        "Down",
+        "NotReady",
+        "FeedStale",
+        "FeedDead",
+        "NoRowsWritten",
+        "WriteErrors",
+        "QueueSaturated",
+        "SpoolGrowing",
+    ),
+    *(
+        "AllEndpointsDown",
+        "ConfidenceWide",
+        "SourceDivergence",
+        "MarkFarFromIndex",
+        "FundingLate",
+        "FundingSkipped",
+    ),
+    *("FundingAtCap", "MarketHalted", "GapOpen", "DecodeMismatch", "LoopStalled", "ClockSkew"),
+)
+
+
+@pytest.fixture(scope="module")
+def promtool() -> str:
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("promtool is not installed (Debian: prometheus)")
+    return program
+
+
+def series_name(name: str) -> str:
+    """``up`` is Prometheus' own; every other series is ours."""
+    return name if name.startswith(("up{", "somebody")) else PREFIX + name
+
+
+def fired(promtool: str, rules: Path, folder: Path, case: Case) -> bool:
+    """Whether ``case.alert`` fires, by promtool: the test says that it does not, and fails where it does."""
+    test = {
+        "rule_files": [str(rules)],
+        "evaluation_interval": "15s",
+        "tests": [
+            {
+                "interval": "15s",
+                "input_series": [{"series": series_name(n), "values": v} for n, v in case.series.items()],
+                "alert_rule_test": [{"eval_time": AT, "alertname": case.alert, "exp_alerts": []}],
+            }
+        ],
+    }
+    file = folder / "test.json"
+    file.write_text(json.dumps(test))
+    done = subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return False
+    assert f"alertname: {case.alert}" in done.stdout + done.stderr, done.stdout + done.stderr
+    assert "exp:[" in done.stdout + done.stderr, done.stdout + done.stderr
+    return True
+
+
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda case: f"{case.alert}-{'fires' if case.fires else 'silent'}"
+)
+def test_an_alert_fires_when_it_should_and_only_then(
+    promtool: str, root: Path, tmp_path: Path, case: Case
+) -> None:
+    assert fired(promtool, root / "config/prometheus/alerts.yml", tmp_path, case) is case.fires
+
+
+def test_every_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
+    for alert in ALERTS:
+        assert {case.fires for case in CASES if case.alert == alert} == {True, False}, alert
+
+
+def test_every_alert_has_a_page_with_meaning_first_look_causes_and_cure(root: Path) -> None:
+    assert {file.stem for file in (root / "docs/runbooks").glob("*.md")} - {"index"} == set(ALERTS)
+    for alert in ALERTS:
+        page = (root / f"docs/runbooks/{alert}.md").read_text()
+        for heading in ("## Meaning", "## First look", "## Likely causes", "## Cure"):
+            assert heading in page, f"{alert} has no {heading}"
+
+
+class Prometheus:
+    """A Prometheus that scrapes one daemon once a second."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.Client(base_url=url, timeout=10, trust_env=False)
+
+    def get(self, path: str, **parameters: str) -> Any:
+        return self._client.get(f"/api/v1/{path}", params=parameters).json()["data"]
+
+    def query(self, expression: str) -> list[Any]:
+        return list(self.get("query", query=expression)["result"])
+
+    def until(self, expression: str) -> list[Any]:
+        """Wait until the expression comes to something."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                if found := self.query(expression):
+                    return found
+            except (httpx.TransportError, ValueError):
+                pass  # it is only just starting
+            time.sleep(0.3)
+        raise AssertionError(f"nothing came of {expression}")
+
+
+@pytest.fixture
+def prometheus(root: Path, tmp_path: Path) -> Iterator[tuple[Prometheus, int]]:
+    """A Prometheus with the project's own configuration, and the port of the daemon that it looks for."""
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.skip("prometheus is not installed (Debian: prometheus)")
+    daemon, own = free_port(), free_port()
+    for file in ("alerts.yml", "prometheus.yml"):
+        text = (root / "config/prometheus" / file).read_text()
+        text = text.replace("127.0.0.1:9464", f"127.0.0.1:{daemon}").replace("15s", "1s")
+        (tmp_path / file).write_text(text)
+    with (tmp_path / "prometheus.log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                program,
+                f"--config.file={tmp_path / 'prometheus.yml'}",
+                f"--storage.tsdb.path={tmp_path / 'data'}",
+                f"--web.listen-address=127.0.0.1:{own}",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    yield Prometheus(f"http://127.0.0.1:{own}"), daemon
+    process.terminate()
+    process.wait(15)
+
+
+async def test_a_real_prometheus_scrapes_a_real_daemon(
+    prometheus: tuple[Prometheus, int], program: Program, state_dir: Path, root: Path
+) -> None:
+    server, port = prometheus
+    process = program("run", "--demo", "--json", "--state-dir", state_dir, QUANTDESK_HTTP_PORT=str(port))
+    await until_rows(state_dir, 12)
+    server.until("quantdesk_oracle_ready == 1")
+    server.until('quantdesk_oracle_market_state{state="fresh"} == 1')
+    server.until("quantdesk_oracle_feed_price > 0")
+    server.until('rate(quantdesk_oracle_db_rows_written_total{table="oracle_prices"}[10s]) > 0')
+
+    rules = server.get("rules")["groups"][0]["rules"]
+    assert tuple(rule["name"] for rule in rules) == ALERTS
+    for rule in rules:
+        assert rule["health"] == "ok", rule
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert {"summary", "description", "runbook"} <= set(rule["annotations"])
+        assert rule["annotations"]["runbook"] == f"docs/runbooks/{rule['name']}.md"
+        assert rule["state"] != "firing", rule
+        assert_every_metric_exists(rule["query"])
+    assert_the_dashboard_shows_something(server, root)
+    process.kill()
+    process.wait()
+    server.until('up{job="quantdesk-oracle"} == 0')
+    server.until('ALERTS{alertname="Down",alertstate="pending"}')
+
+
+def assert_every_metric_exists(query: str) -> None:
+    """Every metric of ours in ``query`` is one that the daemon has."""
+    known = {metric.name for metric in METRICS}
+    known |= {
+        f"{m.name}_{part}" for m in METRICS if m.type == "histogram" for part in ("bucket", "count", "sum")
+    }
+    for name in re.findall(rf"\b{PREFIX}\w+", query):
+        assert name in known, f"{name} is no metric"
+
+
+def assert_the_dashboard_shows_something(server: Prometheus, root: Path) -> None:
+    """Every query of every panel comes to at least one series of the running daemon."""
+    dashboard = json.loads((root / "config/grafana/dashboards/quantdesk-oracle.json").read_text())
+    targets = [(p["title"], t["expr"]) for p in dashboard["panels"] for t in p.get("targets", ())]
+    assert len(targets) >= 15
+    for title, expression in targets:
+        assert_every_metric_exists(expression)
+        asked = (
+            expression.replace("$__rate_interval", "10s").replace("$instance", ".*").replace("$market", ".*")
+        )
+        assert server.until(asked), title
