@@ -1,7 +1,7 @@
 """The guide's queries at full retention: plans, buffers, planning and execution time, bytes a row.
 
     .venv/bin/python bench/schema_plans.py                              the embedded PostgreSQL 18
-    .venv/bin/python bench/schema_plans.py --url postgresql://…/postgres   a server of yours (makes a database, drops it)
+    .venv/bin/python bench/schema_plans.py --url postgresql://…/postgres   a server of yours
 
 By default 10 million oracle prices of three markets over 90 days, a million trades, and 20,000 positions. What it
 prints is a section of docs/schema/plans.md. Takes minutes and a few gigabytes; run it by hand.
@@ -36,8 +36,6 @@ QUERIES = {
     "health of every position": "SELECT calculate_position_health(id) FROM positions",
     "latest_oracle_prices": "SELECT * FROM latest_oracle_prices WHERE symbol = 'BTC-PERP'",
     "latest_mark_prices": "SELECT * FROM latest_mark_prices WHERE symbol = 'BTC-PERP'",
-    "a day of candles of a minute": "SELECT * FROM candles WHERE market_id = {market} AND resolution = '1m'"
-    " AND bucket >= NOW() - INTERVAL '1 day' ORDER BY bucket",
 }
 
 
@@ -88,7 +86,8 @@ async def fill(connection: Any, rows: int, trades: int) -> None:
     await connection.execute(
         """
         INSERT INTO positions (user_id, market_id, side, size, entry_price, margin, leverage, closed_at)
-        SELECT md5('u' || n % 1000)::uuid, m.id, 'long', 1, 96000, 1000 + n % 20000, 1000, CASE WHEN n % 2 = 0 THEN now() END
+        SELECT md5('u' || n % 1000)::uuid, m.id, 'long', 1, 96000, 1000 + n % 20000, 1000,
+               CASE WHEN n % 2 = 0 THEN now() END
         FROM generate_series(0, 19999) AS n
         JOIN (SELECT id, row_number() OVER (ORDER BY symbol) - 1 AS k FROM markets) AS m ON m.k = n % 3
         """
