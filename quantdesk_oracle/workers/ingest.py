@@ -22,6 +22,7 @@ from quantdesk_oracle.model import (
     Verdict,
 )
 from quantdesk_oracle.pricing.acceptance import judge
+from quantdesk_oracle.pricing.quarantine import Agreement, Quarantine
 from quantdesk_oracle.pyth.accounts import decode_price
 from quantdesk_oracle.pyth.addresses import (
     LEGACY_PROGRAMS,
@@ -119,6 +120,8 @@ class _FeedIntake:
         self._lag = metrics.ingest_lag
         self._last: tuple[str, bytes | None] | None = None
         self._last_print: PriceUpdate | None = None
+        self._quarantine = Quarantine()
+        self._opinion = Agreement.SILENT
         self.name = feed.name
         self.refused: str | None = None
 
@@ -181,9 +184,26 @@ class _FeedIntake:
         self._ingest.updates += 1
         received = observation.received
         self._writer.put(StoredPrint(self._market, update, verdict, observation.source, received))
+        opinion = self._state.second_source.of(update)
         if verdict in _USABLE:
+            self._quarantine.clear()
+            self._follow_opinion(opinion)
             self._use.accept(update, received, highest_slot)
-        elif verdict is Verdict.QUARANTINED:
+        elif self._leaves_quarantine(update, agrees=opinion is Agreement.AGREES):
+            self._use.accept(update, received, highest_slot)
+        self._measure(update, observation)
+
+    def _leaves_quarantine(self, update: PriceUpdate, *, agrees: bool) -> bool:
+        """Whether something speaks for a print that is far off its own average."""
+        before = self._quarantine.released
+        usable = self._quarantine.offer(update, second_source_agrees=agrees)
+        way = self._quarantine.released
+        if way is not None and way is not before:
+            log.warning("quarantine.left", feed=self.name, way=way.value, publish_time=update.publish_time)
+            self._journal.record(
+                "quarantine.left", Severity.WARNING, market=self._market, feed=self.name, way=way.value
+            )
+        if not usable:
             self._journal.record(
                 "print.quarantined",
                 Severity.WARNING,
@@ -191,7 +211,14 @@ class _FeedIntake:
                 reason=Reason.QUARANTINED.value,
                 feed=self.name,
             )
-        self._measure(update, observation)
+        return usable
+
+    def _follow_opinion(self, opinion: Agreement) -> None:
+        """Tell of a second source that contradicts, once until it agrees again; the print is used all the same."""
+        if opinion is Agreement.DIFFERS and self._opinion is not opinion:
+            self._journal.record("source.disagreed", Severity.WARNING, market=self._market, feed=self.name)
+        if opinion is not Agreement.SILENT:
+            self._opinion = opinion
 
     def _again(self, observation: Observation, highest_slot: int) -> None:
         """The same state once more: from a poll, it confirms the print that is known."""

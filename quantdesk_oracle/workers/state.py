@@ -13,6 +13,7 @@ from quantdesk_oracle.model import SECOND, Freshness
 from quantdesk_oracle.pricing.acceptance import StorageLimits
 from quantdesk_oracle.pricing.averages import Averages, Window
 from quantdesk_oracle.pricing.funding import FundingParameters, next_boundary
+from quantdesk_oracle.pricing.quarantine import SecondOpinion
 from quantdesk_oracle.pricing.use import IndexUse, UseLimits
 from quantdesk_oracle.store.markets import MarketRow, ParameterVersion
 
@@ -63,6 +64,8 @@ class MarketState:
         """Why there are neither marks nor samples; None where there are."""
         self.mark_price: Decimal | None = None
         self.freshness = Freshness.UNPROVEN
+        self.second_source = SecondOpinion()
+        """Whoever reads a second source lets it hear its prints."""
         self.basis = Window()
         self.averages = Averages()
 
