@@ -69,6 +69,8 @@ class Backlog:
     async def open(self) -> None:
         """Open the spool; what an earlier run has left is there."""
         await self._spool.open()
+        if others := await self._spool.put_others_aside(list(KINDS), self._clock.now()):
+            log.error("spool.refused", rows=others, cause="of kinds that this version does not know")
         self._measure()
         if self.rows:
             log.info("spool.found", rows=self.rows, bytes=self._spool.contents.bytes)

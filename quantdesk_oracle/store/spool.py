@@ -9,6 +9,7 @@ at the byte cap, where prints that chain history still holds go first. Whatever 
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import time
 import zlib
@@ -166,6 +167,10 @@ class Spool:
         """Move a row that nobody can read to the refused ones. ``now`` in µs."""
         await self._run(lambda: self._put_aside(seq, cause, now))
 
+    async def put_others_aside(self, kinds: Sequence[str], now: int) -> int:
+        """Move rows of kinds that nobody knows to the refused ones; how many. ``now`` in µs."""
+        return await self._run(lambda: self._put_others_aside(kinds, now))
+
     async def gaps(self) -> list[Gap]:
         """What was given up at the byte cap, and is not yet known to the database."""
         return await self._run(self._gaps)
@@ -266,7 +271,7 @@ class Spool:
         gone = freed = 0
         while freed < excess:
             rows = connection.execute(
-                "SELECT seq, kind, market, instant, length(payload) FROM spooled"
+                "SELECT seq, kind, market, CAST(instant AS INTEGER), coalesce(length(CAST(payload AS BLOB)), 0) FROM spooled"
                 " ORDER BY healable DESC, seq LIMIT ?",
                 (_EVICTED_AT_ONCE,),
             ).fetchall()
@@ -282,9 +287,10 @@ class Spool:
 
     def _oldest(self, kind: str, limit: int) -> list[Spooled]:
         rows = self._ensure_open().execute(
-            "SELECT seq, payload, checksum FROM spooled WHERE kind = ? ORDER BY seq LIMIT ?", (kind, limit)
+            "SELECT seq, CAST(payload AS BLOB), checksum FROM spooled WHERE kind = ? ORDER BY seq LIMIT ?",
+            (kind, limit),
         )
-        return [Spooled(seq, payload, _checksum(kind, payload) == sum_) for seq, payload, sum_ in rows]
+        return [Spooled(seq, payload or b"", _checksum(kind, payload) == sum_) for seq, payload, sum_ in rows]
 
     def _remove(self, seqs: Sequence[int]) -> None:
         connection = self._ensure_open()
@@ -292,7 +298,7 @@ class Spool:
         with _transaction(connection):
             for seq in seqs:
                 row = connection.execute(
-                    "SELECT length(payload) FROM spooled WHERE seq = ?", (seq,)
+                    "SELECT coalesce(length(CAST(payload AS BLOB)), 0) FROM spooled WHERE seq = ?", (seq,)
                 ).fetchone()
                 if row is not None:
                     connection.execute("DELETE FROM spooled WHERE seq = ?", (seq,))
@@ -318,10 +324,23 @@ class Spool:
 
     def _put_aside(self, seq: int, cause: str, now: int) -> None:
         connection = self._ensure_open()
-        row = connection.execute("SELECT kind, payload FROM spooled WHERE seq = ?", (seq,)).fetchone()
+        row = connection.execute(
+            "SELECT kind, coalesce(CAST(payload AS BLOB), x'') FROM spooled WHERE seq = ?", (seq,)
+        ).fetchone()
         if row is not None:
             self._refuse(row[0], row[1], cause, now)
         self._remove([seq])
+
+    def _put_others_aside(self, kinds: Sequence[str], now: int) -> int:
+        known = json.dumps(list(kinds))
+        rows = (
+            self._ensure_open()
+            .execute("SELECT seq FROM spooled WHERE kind NOT IN (SELECT value FROM json_each(?))", (known,))
+            .fetchall()
+        )
+        for (seq,) in rows:
+            self._put_aside(seq, "of a kind that this version does not know", now)
+        return len(rows)
 
     def _gaps(self) -> list[Gap]:
         rows = self._ensure_open().execute("SELECT kind, market, first, last, rows FROM gaps").fetchall()
@@ -336,13 +355,14 @@ class Spool:
         """Count what lies there: at the start, and when it should be empty (two daemons may share a directory)."""
         assert self._connection is not None
         self._rows, self._bytes = self._connection.execute(
-            "SELECT count(*), coalesce(sum(length(payload) + ?), 0) FROM spooled", (ROW_OVERHEAD,)
+            "SELECT count(*), coalesce(sum(coalesce(length(CAST(payload AS BLOB)), 0) + ?), 0) FROM spooled",
+            (ROW_OVERHEAD,),
         ).fetchone()
         self._tell()
 
     def _tell(self) -> None:
         assert self._connection is not None
-        (oldest,) = self._connection.execute("SELECT min(instant) FROM spooled").fetchone()
+        (oldest,) = self._connection.execute("SELECT CAST(min(instant) AS INTEGER) FROM spooled").fetchone()
         self.contents = Contents(max(self._rows, 0), max(self._bytes, 0), oldest)
 
 
@@ -362,8 +382,9 @@ class _transaction:  # noqa: N801 (reads as a verb)
             self._connection.execute("ROLLBACK")
 
 
-def _checksum(kind: str, payload: bytes) -> int:
-    return zlib.crc32(payload, zlib.crc32(kind.encode()))
+def _checksum(kind: str, payload: bytes | None) -> int:
+    # Damage may change a value's type too: the casts in the statements above are for that.
+    return zlib.crc32(payload or b"", zlib.crc32(kind.encode()))
 
 
 def _damaged(what: str) -> sqlite3.DatabaseError:

@@ -64,5 +64,6 @@ class Supervisor:
         cause = "cancelled" if task.cancelled() else task.exception()
         if isinstance(cause, Exception):
             log.error("worker.died", worker=name, cause=repr(cause), exc_info=cause)
-        self.failure = WorkerError(f"worker {name} ended unexpectedly: {cause!r}")
+        if self.failure is None:  # what follows from the first one is not the news
+            self.failure = WorkerError(f"worker {name} ended unexpectedly: {cause!r}")
         self.failed.set()

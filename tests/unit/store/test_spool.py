@@ -120,6 +120,21 @@ async def test_a_gap_that_grew_is_not_forgotten(tmp_path: Path) -> None:
     await spool.close()
 
 
+async def test_values_whose_type_the_disk_has_changed_are_only_not_intact(spool: Spool) -> None:
+    await spool.put([a_row(n) for n in range(5)])
+    with sqlite3.connect(spool.path) as connection:
+        connection.execute("UPDATE spooled SET payload = 5, checksum = 'x', instant = 'y' WHERE seq = 1")
+        connection.execute("UPDATE spooled SET payload = 'text', market = 7 WHERE seq = 2")
+        connection.execute("UPDATE spooled SET kind = 'nobody knows' WHERE seq = 3")
+    connection.close()
+    assert await spool.put_others_aside(["mark_prices"], 0) == 1
+    rows = await spool.oldest("mark_prices", 10)
+    assert [row.intact for row in rows] == [False, False, True, True]
+    for row in rows:
+        await spool.put_aside(row.seq, "why not", 0)
+    assert spool.contents.rows == 0
+
+
 async def test_refused_rows_stay_for_a_person_to_look_at(spool: Spool) -> None:
     await spool.refuse(a_row(1), "price is 0", 5)
     with sqlite3.connect(spool.path) as connection:
@@ -252,7 +267,7 @@ async def _everything(folder: Path) -> list[bytes]:
     return rows
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_bytes_the_file_holds_the_spool_opens_and_works(tmp_path: Path, data: st.DataObject) -> None:
     asyncio.run(_survives(tmp_path, data))
@@ -272,6 +287,7 @@ async def _survives(folder: Path, data: st.DataObject) -> None:
     again = Spool(folder, capacity=CAPACITY, on_set_aside=lambda *_: None)
     await again.open()
     await again.put([a_row(1_000)])
+    await again.put_others_aside(["mark_prices"], 0)
     rows = await again.oldest("mark_prices", 1_000)
     assert rows[-1].payload == b"payload 1000"
     put = {b"payload %d" % n for n in [*range(50), 1_000]}
