@@ -45,6 +45,7 @@ GROUPS = (
             "auction_settlements",
             "oracle_watermarks",
             "oracle_gaps",
+            "daemon_instances",
         ),
     ),
 )

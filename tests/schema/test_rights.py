@@ -27,6 +27,8 @@ PUBLIC = {
 }
 OWN = {"users", "user_balances", "positions", "orders", "trades", "liquidations", "user_stats", "risk_alerts"}
 OWN_VIEWS = {"active_positions", "pending_orders", "user_portfolio"}
+BOOKKEEPING = {"oracle_watermarks", "oracle_gaps", "daemon_instances"}
+"""The daemon's own tables, which it reads, adds to and changes."""
 DAEMON_READS = PUBLIC | {
     "positions",
     "orders",
