@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+import structlog
 from rich.console import Console
 
 from bench import machine, report
@@ -23,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=120 if not sys.stdout.isatty() else None)
     plan = QUICK if options.quick else FULL
     plan = replace(plan, long=options.long)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     console.print("  ".join(f"{name}: {value}" for name, value in machine.described().items()), style="dim")
     for name in options.names or NAMES:
         cases = import_module(f"bench.{name}").run(plan)

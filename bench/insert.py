@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import tempfile
+import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from bench.feeds import EXPONENT, FIRST_SLOT, market
-from bench.measure import Case, Contender, Round, compared, interleaved
+from bench.measure import Case, Contender, compared, interleaved
 from bench.peers import inserts
 from bench.plan import Plan
-from bench.servers import DATABASE, VERSIONS, add_markets, fetch, server
+from bench.processes import cpu_seconds
+from bench.servers import DATABASE, VERSIONS, add_markets, fetch, server, server_pid
 from quantdesk_oracle.model import PriceUpdate, Source, StoredPrint, Verdict
 from quantdesk_oracle.store.database import Database
 from quantdesk_oracle.store.series import insert_oracle_prices
@@ -30,6 +31,7 @@ NAME = "insert"
 MARKETS = 200
 BATCH = 500
 LONG_ROWS = 10_000_000
+Way = Callable[[list[StoredPrint]], Awaitable[object]]
 _OURS, _COPY = "quantdesk-oracle (idempotent)", "COPY into the table"
 _FILL = """
     INSERT INTO oracle_prices (market_id, created_at, slot, received_at, source, verdict, exponent,
@@ -49,14 +51,14 @@ def run(plan: Plan) -> list[Case]:
         with server(version) as one:
             if one is None:
                 continue
-            cases.append(asyncio.run(_case(plan, one, version, "an empty table")))
+            cases += asyncio.run(_cases(plan, one, version, "an empty table"))
             if plan.long:
                 asyncio.run(fill(one, LONG_ROWS))
-                cases.append(asyncio.run(_case(plan, one, version, f"{LONG_ROWS:,} rows in it")))
+                cases += asyncio.run(_cases(plan, one, version, f"{LONG_ROWS:,} rows in it"))
     return cases
 
 
-async def _case(plan: Plan, one: PostgresServer, version: int, state: str) -> Case:
+async def _cases(plan: Plan, one: PostgresServer, version: int, state: str) -> list[Case]:
     loop = asyncio.get_running_loop()
     database = Database(one.dsn(DATABASE), pool_size=1, command_timeout=60)
     await database.open()
@@ -65,64 +67,93 @@ async def _case(plan: Plan, one: PostgresServer, version: int, state: str) -> Ca
         ids = await add_markets(connection, MARKETS)
         await inserts.make_staging(connection)
         rows = max(2_000, round(100_000 * plan.seconds))
-        ways: dict[str, Callable[[list[StoredPrint]], Awaitable[object]]] = {
+        ways: dict[str, Way] = {
             _OURS: lambda batch: insert_oracle_prices(database, ids, batch),
             "executemany (idempotent)": lambda batch: inserts.executemany(connection, ids, batch),
             "COPY + INSERT (idempotent)": lambda batch: inserts.copy_and_insert(connection, ids, batch),
             _COPY: lambda batch: inserts.copy_into_table(connection, ids, batch),
         }
         prints = stream()
-        contenders = [Contender(name, _round(loop, way, prints, rows)) for name, way in ways.items()]
-        contenders.append(Contender(r"psql \copy, one file", _psql_round(one, version, ids, prints, rows)))
+
+        async def write(way: Way, batches: list[list[StoredPrint]]) -> None:
+            for batch in batches:
+                await way(batch)
+
+        def batches() -> list[list[StoredPrint]]:
+            return [list(itertools.islice(prints, BATCH)) for _ in range(rows // BATCH)]
+
+        meters = {
+            name: Meter(one, rows, batches, lambda work, way=way: _wait(loop, write(way, work)))
+            for name, way in ways.items()
+        }
+        meters[r"psql \copy, one file"] = _psql(one, version, ids, prints, rows)
+        contenders = [Contender(name, meter.round) for name, meter in meters.items()]
         figures = await asyncio.to_thread(interleaved, contenders, plan.rounds)
-        duplicates = await fetch(
-            one.dsn(DATABASE),
-            "SELECT count(*) - count(DISTINCT (market_id, slot)) FROM oracle_prices WHERE slot >= $1",
-            FIRST_SLOT,
-        )
-        assert duplicates[0][0] == 0
+        assert await _duplicates(one) == 0
     finally:
         await connection.close()
         await database.close()
-    return compared(
-        NAME, f"PostgreSQL {version}, {state}", "rows a second", figures, lower_is_better=False, target=(_COPY, 0.85)
-    )  # fmt: skip
+    cost = {name: meter.cpu[1:] for name, meter in meters.items()}  # the warm-up's is not counted
+    title = f"PostgreSQL {version}, {state}"
+    return [
+        compared(NAME, title, "rows a second", figures, lower_is_better=False, target=(_COPY, 0.85)),
+        compared(NAME, f"{title}: CPU of client and server", "µs a row", cost),
+    ]
 
 
-def _round(
-    loop: asyncio.AbstractEventLoop,
-    way: Callable[[list[StoredPrint]], Awaitable[object]],
-    prints: Iterator[StoredPrint],
-    rows: int,
-) -> Round:
-    async def write(batches: list[list[StoredPrint]]) -> float:
-        started = time.perf_counter()
-        for batch in batches:
-            await way(batch)
-        return rows / (time.perf_counter() - started)
-
-    def measured() -> float:
-        batches = [list(itertools.islice(prints, BATCH)) for _ in range(rows // BATCH)]
-        return asyncio.run_coroutine_threadsafe(write(batches), loop).result()
-
-    return measured
+async def _duplicates(one: PostgresServer) -> int:
+    """How many prints stand in the table more than once."""
+    query = (
+        "SELECT count(*) - count(DISTINCT (market_id, created_at, slot)) FROM oracle_prices WHERE slot >= $1"
+    )
+    rows = await fetch(one.dsn(DATABASE), query, FIRST_SLOT)
+    return int(rows[0][0])
 
 
-def _psql_round(
+class Meter:
+    """Rows a second of ``work``, and in ``cpu`` the µs of CPU a row that it took: here, in children, in the server."""
+
+    def __init__(
+        self, one: PostgresServer, rows: int, prepare: Callable[[], Any], work: Callable[[Any], None]
+    ) -> None:
+        self._server = server_pid(one)
+        self._rows = rows
+        self._prepare = prepare
+        self._work = work
+        self.cpu: list[float] = []
+
+    def round(self) -> float:
+        """Prepare a round's rows unseen, then write them."""
+        material = self._prepare()
+        spent, started = self._spent(), time.perf_counter()
+        self._work(material)
+        took = time.perf_counter() - started
+        self.cpu.append((self._spent() - spent) / self._rows * 1e6)
+        return self._rows / took
+
+    def _spent(self) -> float:
+        used = os.times()
+        here = used.user + used.system + used.children_user + used.children_system
+        return here + cpu_seconds(self._server, with_children=True)
+
+
+def _wait(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run_coroutine_threadsafe(work, loop).result()
+
+
+def _psql(
     one: PostgresServer, version: int, ids: dict[str, UUID], prints: Iterator[StoredPrint], rows: int
-) -> Round:
+) -> Meter:
     folder = programs(version)
     assert folder is not None
 
-    def measured() -> float:
-        with tempfile.TemporaryDirectory() as scratch:
-            file = Path(scratch) / "prints.csv"
-            file.write_text(inserts.csv_of(ids, itertools.islice(prints, rows)), "utf-8")
-            started = time.perf_counter()
-            inserts.psql_copy(folder / "psql", one.dsn(DATABASE), file)
-            return rows / (time.perf_counter() - started)
+    def file() -> str:
+        return inserts.csv_of(ids, itertools.islice(prints, rows))
 
-    return measured
+    def copy(text: str) -> None:
+        inserts.psql_copy(folder / "psql", one.dsn(DATABASE), text)
+
+    return Meter(one, rows, file, copy)
 
 
 def stream() -> Iterator[StoredPrint]:

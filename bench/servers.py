@@ -61,3 +61,8 @@ async def fetch(dsn: str, query: str, *arguments: object) -> Sequence[asyncpg.Re
         return await connection.fetch(query, *arguments)  # type: ignore[no-any-return]
     finally:
         await connection.close()
+
+
+def server_pid(one: PostgresServer) -> int:
+    """The postmaster's process id."""
+    return int((one.data / "postmaster.pid").read_text().split()[0])

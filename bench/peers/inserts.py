@@ -79,7 +79,8 @@ def csv_of(ids: Mapping[str, UUID], rows: Iterable[StoredPrint]) -> str:
     return out.getvalue()
 
 
-def psql_copy(psql: Path, dsn: str, file: Path) -> None:
-    """psql's \\copy of a file that stands ready: no Python, no conversion. The limit."""
-    copy = rf"\copy oracle_prices ({_NAMES}) FROM '{file}' WITH (FORMAT csv)"
-    subprocess.run([psql, dsn, "-q", "-v", "ON_ERROR_STOP=1", "-c", copy], check=True, capture_output=True)
+def psql_copy(psql: Path, dsn: str, text: str) -> None:
+    """psql's \\copy of CSV that stands ready: no Python, no conversion. The limit."""
+    copy = rf"\copy oracle_prices ({_NAMES}) FROM pstdin WITH (FORMAT csv)"
+    command = [psql, dsn, "-q", "-v", "ON_ERROR_STOP=1", "-c", copy]
+    subprocess.run(command, check=True, capture_output=True, input=text, text=True)
