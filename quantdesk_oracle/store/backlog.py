@@ -62,6 +62,10 @@ class Backlog:
         """The smallest instant (µs) that waits; None where nothing does."""
         return self._spool.contents.oldest
 
+    def given_up(self, kind: str) -> int:
+        """Rows of a kind that went at the byte cap since this process began."""
+        return self._spool.given_up[kind]
+
     def newest_kept(self, kind: str) -> int | None:
         """The largest instant (µs) of this kind that this process has kept here; None where it has not."""
         return self._last.get(kind)

@@ -13,6 +13,7 @@ import json
 import sqlite3
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -132,6 +133,8 @@ class Spool:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._connection: sqlite3.Connection | None = None
         self._rows = self._bytes = 0
+        self.given_up: Counter[str] = Counter()
+        """Rows that went at the byte cap since this was made, by kind."""
         self._closed = False
         self.contents = Contents()
         """As of the last call that changed it."""
@@ -271,8 +274,8 @@ class Spool:
         gone = freed = 0
         while freed < excess:
             rows = connection.execute(
-                "SELECT seq, kind, market, CAST(instant AS INTEGER), coalesce(length(CAST(payload AS BLOB)), 0) FROM spooled"
-                " ORDER BY healable DESC, seq LIMIT ?",
+                "SELECT seq, kind, market, CAST(instant AS INTEGER), coalesce(length(CAST(payload AS BLOB)), 0)"
+                " FROM spooled ORDER BY healable DESC, seq LIMIT ?",
                 (_EVICTED_AT_ONCE,),
             ).fetchall()
             if not rows:
@@ -280,6 +283,7 @@ class Spool:
             for seq, kind, market, instant, size in rows:
                 connection.execute("DELETE FROM spooled WHERE seq = ?", (seq,))
                 connection.execute(_NOTE_GAP, (kind, market, instant))
+                self.given_up[kind] += 1
                 gone, freed = gone + 1, freed + size + ROW_OVERHEAD
                 if freed >= excess:
                     break

@@ -87,8 +87,7 @@ class BatchWriter(Generic[Row]):
         """Rows that this writer put into the table."""
         self.duplicates = 0
         """Rows that were there already."""
-        self.dropped = 0
-        """Rows given up because the queue was full."""
+        self._dropped = 0
         self.refused = 0
         """Rows that the database refuses for what they hold."""
         self.spooled = 0
@@ -116,6 +115,11 @@ class BatchWriter(Generic[Row]):
     def waiting(self) -> int:
         """Rows neither committed nor on disk."""
         return self._put - self._done
+
+    @property
+    def dropped(self) -> int:
+        """Rows given up, because the queue was full or the spool at its cap: whoever keeps watermarks heals them."""
+        return self._dropped + (0 if self._backlog is None else self._backlog.given_up(self.table))
 
     @property
     def failing(self) -> bool:
@@ -282,6 +286,6 @@ class BatchWriter(Generic[Row]):
     def _make_room(self, wanted: int = 1) -> None:
         while len(self._queue) + wanted > self._capacity:
             self._queue.popleft()
-            self.dropped += 1
+            self._dropped += 1
             self._done += 1
             self._table_metrics.dropped.inc()

@@ -297,3 +297,20 @@ async def test_rows_from_disk_are_stored_around_those_at_fault(world: World) -> 
     world.table.trouble = away()
     with pytest.raises(DatabaseTroubleError):
         await world.writer.store([a_print(9, slot=9)])
+
+
+async def test_what_goes_at_the_spools_cap_counts_as_dropped(
+    clock: SocketClock, metrics: Metrics, tmp_path: Path
+) -> None:
+    spool = Spool(tmp_path, capacity=2_000, on_set_aside=lambda *_: None)
+    backlog = Backlog(spool, clock, metrics)
+    await backlog.open()
+    world = World(backlog, clock, metrics)
+    world.table.trouble = away()
+    world.put(*range(20))
+    await world.writer.flushed()
+    kept = await world.on_disk()
+    assert world.writer.dropped == 20 - len(kept) > 0
+    assert kept == list(range(20 - len(kept), 20))
+    await world.end()
+    await backlog.close()
