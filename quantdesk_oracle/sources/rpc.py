@@ -82,6 +82,8 @@ class RpcClient:
         self._transport: Transport = transport or HttpTransport(settings)
         self._budgets = [Budget(clock, one.requests, one.method_requests) for one in settings.endpoints]
         self._verified: set[int] = set()
+        self.requests = 0
+        """How many requests have been sent."""
 
     @property
     def endpoint(self) -> str:
@@ -187,6 +189,7 @@ class RpcClient:
         self, at: int, method: str, request: Body, kind: type[_T], take: Callable[[str], Awaitable[None]]
     ) -> _T:
         await take(method)
+        self.requests += 1
         metrics, health = self._metrics.endpoint(self.endpoints.names[at]), self.endpoints.healths[at]
         started = time.monotonic()
         try:

@@ -106,6 +106,8 @@ class HistoryReader:
         """(account, signature) of transactions that have been read: most of them hold a known print."""
         self.retries = 0
         """Requests and statements that were tried again."""
+        self.reached: int | None = None
+        """Block time of the oldest transaction that has been read (s); None where the node does not say."""
 
     async def read(self, gap: Gap, feed: Feed, market: Market, on_progress: Progress) -> Ended:
         """Read ``gap`` from its cursor to its end. ``on_progress`` is awaited after each committed piece.
@@ -125,6 +127,7 @@ class HistoryReader:
             for piece in await self._pieces(gap, feed, market, page, begins_inside=before is not None):
                 tally = await self._read_piece(piece, feed, market)
                 total.add(tally)
+                self.reached = piece.last.block_time
                 if not gap.is_after(piece.last.slot, piece.last.block_time):
                     gap = gap.read(
                         found=tally.found,

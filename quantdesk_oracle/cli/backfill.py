@@ -1,0 +1,318 @@
+"""``quantdesk-oracle backfill``: prints of the past into oracle_prices."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import signal
+import sys
+import time
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quantdesk_oracle.cli.duration import parse_duration
+from quantdesk_oracle.cli.options import ConfigFile, EnvFile, StateDir
+from quantdesk_oracle.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from quantdesk_oracle.config import Feed, Market, Settings
+    from quantdesk_oracle.store.database import Database
+    from quantdesk_oracle.workers.backfill import FeedReport, Span
+
+SECOND = 1_000_000
+EX_INTERRUPTED = 130
+
+
+class HistorySource(StrEnum):
+    """Where prints of the past can be read."""
+
+    chain = "chain"
+
+
+def backfill(
+    market: Annotated[
+        list[str] | None, typer.Option("--market", help="This market; may be repeated.")
+    ] = None,
+    all_markets: Annotated[bool, typer.Option("--all", help="Every market of the configuration.")] = False,
+    start: Annotated[
+        str, typer.Option("--from", help="Begin: a date, a time (UTC), or how long ago, such as 6h or 7d.")
+    ] = "24h",
+    end: Annotated[str, typer.Option("--to", help="End, likewise; the end itself is left out.")] = "now",
+    source: Annotated[HistorySource, typer.Option("--source", help="Where to read.")] = HistorySource.chain,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and count; write nothing.")] = False,
+    rate: Annotated[
+        float | None,
+        typer.Option("--rate", min=0.1, help="Requests a second; default: what public nodes allow, 4."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The summary as one JSON object on stdout.")
+    ] = False,
+    state_dir: StateDir = None,
+    config: ConfigFile = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Read prints of the past into oracle_prices; rows that are there are never touched.
+
+    \b
+    quantdesk-oracle backfill --all --from 6h
+    quantdesk-oracle backfill --market BTC-PERP --from 2026-11-01 --to 2026-11-02 --rate 20
+
+    It may be stopped at any moment, with Ctrl-C or without mercy: the same command goes on where it was, and asks
+    for nothing twice that has been committed. It may run beside the daemon.
+
+    Exit codes: 0 read to the end, 69 the database cannot be had, 78 the configuration is
+    wrong, 130 stopped by Ctrl-C.
+    """
+    from quantdesk_oracle.config import load_settings
+    from quantdesk_oracle.workers.backfill import Span
+
+    if bool(market) == all_markets:
+        raise typer.BadParameter("name markets with --market, or all of them with --all")
+    now = time.time_ns() // 1_000
+    span = Span(parse_instant(start, now), parse_instant(end, now))
+    if span.start >= span.end:
+        raise typer.BadParameter(f"--from {start} is not before --to {end}")
+    settings = load_settings(config_file=config, env_file=env_file, state_dir=state_dir)
+    chosen = _choose(settings, market)
+    _quiet_logs(settings)
+    run = _FromChain(settings, chosen, span, rate, dry_run=dry_run)
+    summary, interrupted = asyncio.run(_until_interrupted(run))
+    if as_json:
+        typer.echo(json.dumps(summary))
+    else:
+        _print_summary(summary)
+    if interrupted:
+        typer.echo("Stopped; the same command goes on from here.", err=True)
+        raise typer.Exit(EX_INTERRUPTED)
+
+
+def parse_instant(text: str, now: int) -> int:
+    """``text`` as an instant, µs: a date or time (UTC unless it says otherwise), `now`, or how long ago."""
+    if text == "now":
+        return now
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(text)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return int(moment.timestamp()) * SECOND + moment.microsecond
+    return now - round(parse_duration(text) * SECOND)
+
+
+def _choose(settings: Settings, symbols: list[str] | None) -> list[Market]:
+    known = {market.symbol: market for market in settings.markets}
+    unknown = [symbol for symbol in symbols or () if symbol not in known]
+    if unknown:
+        raise ConfigError(
+            [f"{symbol} is no market of the configuration: {', '.join(known)}" for symbol in unknown]
+        )
+    return [known[symbol] for symbol in symbols] if symbols else list(settings.markets)
+
+
+def _quiet_logs(settings: Settings) -> None:
+    from quantdesk_oracle.ops import logging
+
+    terminal = sys.stderr.isatty()
+    level = "error" if terminal else settings.log_level
+    logging.setup(json=not terminal, level=level, stream=sys.stderr, secrets=settings.secrets)
+
+
+async def _until_interrupted(run: _FromChain) -> tuple[dict[str, Any], bool]:
+    """The summary, and whether Ctrl-C or SIGTERM ended it early."""
+    task = asyncio.ensure_future(run.work())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    interrupted = False
+    try:
+        await task
+    except asyncio.CancelledError:
+        interrupted = True
+    return run.summary, interrupted
+
+
+class _FromChain:
+    """The command's work, and a summary that can be asked for at any moment."""
+
+    def __init__(
+        self, settings: Settings, markets: list[Market], span: Span, rate: float | None, *, dry_run: bool
+    ) -> None:
+        self.summary: dict[str, Any] = {}
+        self._settings = _at_rate(settings, rate)
+        self._markets = markets
+        self._span = span
+        self._dry_run = dry_run
+        self._reports: dict[str, FeedReport] = {}
+
+    async def work(self) -> None:
+        from quantdesk_oracle.clock import SystemClock
+        from quantdesk_oracle.ops.metrics import Metrics
+        from quantdesk_oracle.sources.rpc import RpcClient
+        from quantdesk_oracle.store.markets import ensure_markets, read_markets
+        from quantdesk_oracle.workers.backfill import Backfill
+        from quantdesk_oracle.workers.history_reader import HistoryReader
+
+        clock, node = SystemClock(), self._settings.node
+        names = [endpoint.name for endpoint in node.endpoints]
+        client = RpcClient(node, Metrics([], [], names, ""), clock)
+        async with _database(self._settings) as database:
+            try:
+                await client.verify_cluster()
+                await ensure_markets(database, self._markets, self._settings.program_id)
+                rows = await read_markets(database, [market.symbol for market in self._markets])
+                ids = {symbol: row.id for symbol, row in rows.items()}
+                reader = HistoryReader(client, database, ids, clock, dry_run=self._dry_run)
+                wanted = [(market, feed) for market in self._markets for feed in market.feeds]
+                with _Bar(wanted) as bar:
+
+                    def on_progress(report: FeedReport) -> None:
+                        self._reports[report.feed] = report
+                        self._summarise(client, reader)
+                        bar.show(report)
+
+                    backfill = Backfill(reader, database, ids, dry_run=self._dry_run, on_progress=on_progress)
+                    await backfill.run(wanted, self._span)
+                self._summarise(client, reader)
+            finally:
+                await client.close()
+
+    def _summarise(self, client: Any, reader: Any) -> None:
+        feeds = [_feed_summary(report) for report in self._reports.values()]
+        totals = {
+            key: sum(feed[key] for feed in feeds) for key in ("found", "inserted", "already_there", "missing")
+        }
+        rejected: dict[str, int] = {}
+        for feed in feeds:
+            for reason, count in feed["rejected"].items():
+                rejected[reason] = rejected.get(reason, 0) + count
+        self.summary = {
+            **totals,
+            "rejected": rejected,
+            "requests": client.requests,
+            "retries": reader.retries,
+            "dry_run": self._dry_run,
+            "from": _iso(self._span.start),
+            "to": _iso(self._span.end),
+            "feeds": feeds,
+        }
+
+
+def _feed_summary(report: FeedReport) -> dict[str, Any]:
+    tally = report.tally
+    return {
+        "market": report.market,
+        "feed": report.feed,
+        "account": report.account,
+        "found": tally.found,
+        "inserted": tally.inserted,
+        "already_there": tally.known,
+        "missing": tally.missing,
+        "rejected": {reason.value: count for reason, count in sorted(tally.rejected.items())},
+        "complete": report.share >= 1.0,
+        "note": report.note,
+    }
+
+
+def _at_rate(settings: Settings, rate: float | None) -> Settings:
+    """The settings with every endpoint's budget such that ``rate`` requests a second are sent."""
+    if rate is None:
+        return settings
+    method = max(1, math.floor(rate * 10))
+    endpoints = tuple(
+        replace(endpoint, method_requests=method, requests=method * 2) for endpoint in settings.node.endpoints
+    )
+    return replace(settings, node=replace(settings.node, endpoints=endpoints))
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[Database]:
+    """The settings' database, the embedded one started where it is meant. Raises DatabaseError, SchemaError."""
+    from quantdesk_oracle.store import schema
+    from quantdesk_oracle.store.database import Database
+    from quantdesk_oracle.store.embedded import EmbeddedServer
+
+    dsn = settings.database.url.get_secret_value()
+    if settings.embedded:
+        dsn = await asyncio.to_thread(EmbeddedServer(settings.state_dir).start)
+    database = Database(dsn, pool_size=2, command_timeout=settings.database.command_timeout)
+    await database.open()
+    try:
+        async with database.connection("cannot read the schema") as connection:
+            await schema.check(connection)
+        yield database
+    finally:
+        await database.close()
+
+
+class _Bar:
+    """A progress bar a feed on a terminal; nothing elsewhere, where the log says what happens."""
+
+    def __init__(self, wanted: list[tuple[Market, Feed]]) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description:<24}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%  {task.fields[rows]} rows  {task.fields[speed]:.1f}/s"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._tasks = {
+            feed.name: self._progress.add_task(feed.name, total=1.0, rows=0, speed=0.0, start=False)
+            for _, feed in wanted
+        }
+        self._begun: dict[str, float] = {}
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._progress.stop()
+
+    def show(self, report: FeedReport) -> None:
+        task = self._tasks[report.feed]
+        if report.feed not in self._begun:
+            self._begun[report.feed] = time.monotonic()
+            self._progress.start_task(task)
+        seconds = max(time.monotonic() - self._begun[report.feed], 0.1)
+        found = report.tally.found
+        self._progress.update(task, completed=report.share, rows=found, speed=found / seconds)
+
+
+def _iso(instant: int) -> str:
+    return datetime.fromtimestamp(instant / SECOND, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if not summary:
+        return
+    table = Table("feed", "found", "inserted", "already there", "rejected", "")
+    for feed in summary["feeds"]:
+        rejected = ", ".join(f"{count} {reason}" for reason, count in feed["rejected"].items())
+        note = feed["note"] or ("" if feed["complete"] else "not finished")
+        table.add_row(
+            feed["feed"],
+            str(feed["found"]),
+            str(feed["inserted"]),
+            str(feed["already_there"]),
+            rejected,
+            note,
+        )
+    Console().print(table)
+    requests = f"{summary['requests']} requests, {summary['retries']} retries"
+    typer.echo(
+        f"{summary['from']} to {summary['to']}: {requests}" + (", nothing written" * summary["dry_run"])
+    )
