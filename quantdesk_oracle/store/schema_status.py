@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 NEEDED_VERSION = 2
@@ -57,6 +57,9 @@ async def status(connection: Connection) -> SchemaStatus:
         version = await connection.fetchval("SELECT max(version) FROM public.schema_version")
     generation = _generation(version, set(tables))
     server = await connection.fetchrow(_SERVER)
+    hypertables = set()
+    if server["mode"] != "plain":
+        hypertables = {row[0] for row in await connection.fetch(_HYPERTABLES)}
     return SchemaStatus(
         present=version is not None,
         version=version,
@@ -65,7 +68,7 @@ async def status(connection: Connection) -> SchemaStatus:
         mode=server["mode"],
         server_version=server["server_version"],
         timescale_version=server["timescale_version"],
-        tables=tuple(TableStatus(**row) for row in tables.values()) if version is not None else (),
+        tables=tuple(_table(row, hypertables) for row in tables.values()) if version is not None else (),
         due=await _due(connection) if generation == "current" else (),
         notes=await _notes(connection, server["mode"]) if generation == "current" else (),
     )
@@ -86,6 +89,11 @@ async def _notes(connection: Connection, mode: str) -> tuple[str, ...]:
     return tuple(row["note"] for row in rows)
 
 
+def _table(row: Any, hypertables: set[str]) -> TableStatus:
+    found = TableStatus(**row)
+    return replace(found, kind="hypertable") if found.name in hypertables else found
+
+
 def _generation(version: int | None, tables: set[str]) -> str:
     if version is None:
         return "earlier" if tables & {"users", "markets"} else "none"
@@ -96,11 +104,7 @@ def _generation(version: int | None, tables: set[str]) -> str:
 
 _TABLES = """
     SELECT c.relname::text AS name,
-           CASE WHEN c.relkind = 'p' THEN 'partitioned'
-                WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgname = 'ts_insert_blocker')
-                  OR EXISTS (SELECT FROM pg_inherits AS i JOIN pg_class AS k ON k.oid = i.inhrelid
-                             WHERE i.inhparent = c.oid AND k.relnamespace <> c.relnamespace) THEN 'hypertable'
-                ELSE 'table' END AS kind,
+           CASE c.relkind WHEN 'p' THEN 'partitioned' ELSE 'table' END AS kind,
            (pg_total_relation_size(c.oid) + coalesce(sum(pg_total_relation_size(leaf.oid)), 0))::bigint AS size,
            (CASE c.relkind WHEN 'r' THEN greatest(c.reltuples, 0) ELSE 0 END
                 + coalesce(sum(greatest(leaf.reltuples, 0)), 0))::bigint AS rows,
@@ -135,4 +139,8 @@ _JOB_NOTES = """
                   ' depend on it', job_id, proc_name, total_failures, total_runs) AS note
     FROM timescaledb_information.job_stats JOIN timescaledb_information.jobs USING (job_id)
     WHERE last_run_status = 'Failed'
+"""
+
+_HYPERTABLES = """
+    SELECT hypertable_name::text FROM timescaledb_information.hypertables WHERE hypertable_schema = 'public'
 """
