@@ -10,6 +10,7 @@ import structlog
 import typer
 
 from quantdesk_oracle import __version__
+from quantdesk_oracle.cli.backfill import backfill
 from quantdesk_oracle.cli.config import app as config_app
 from quantdesk_oracle.cli.db import app as db_app
 from quantdesk_oracle.cli.decode import decode
@@ -36,6 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(run)
+app.command()(backfill)
 app.command()(doctor)
 app.command()(init)
 app.command()(status)
