@@ -1,5 +1,5 @@
 # A thin face over scripts/, which run where there is no make: sh scripts/run
-.PHONY: setup run test check bench format lock
+.PHONY: setup run test check bench chaos soak format lock
 
 setup: ## make .venv from the lock file
 	@sh scripts/setup
@@ -15,6 +15,12 @@ check: ## formatting, lint, types, layers, tests: what CI runs
 
 bench: ## the benchmarks
 	@sh scripts/bench $(ARGS)
+
+chaos: ## seeded schedules of kills, freezes and cuts against real processes; ARGS="SEEDS FAULTS FIRST_SEED"
+	@sh scripts/chaos $(ARGS)
+
+soak: ## hours of one daemon under a database that comes and goes, watched; ARGS="2h FOLDER"
+	@sh scripts/soak $(ARGS)
 
 format: setup ## format the code
 	@.venv/bin/ruff format .
