@@ -17,6 +17,7 @@ from quantdesk_oracle.errors import EX_FAILURE, OracleError
 if TYPE_CHECKING:
     from quantdesk_oracle.localnet import LocalnetSettings, LocalNode
 
+_MOST_SHOWN = 20
 _CLUSTERS = ("localnet", "mainnet-beta", "devnet", "testnet")
 
 
@@ -57,6 +58,18 @@ def localnet(
         float,
         typer.Option(min=0.01, max=86_400, help="Seconds between pushes of a feed; at most one a second."),
     ] = 1.0,
+    feeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100_000,
+            help="A load for benchmarks: so many feeds LOAD0001/USD …, each once in --push-every (at least 1 s), "
+            "without transactions.",
+        ),
+    ] = None,
+    legacy: Annotated[
+        bool, typer.Option("--legacy", help="With --feeds: legacy accounts, which hold a print a slot.")
+    ] = False,
     faults: Annotated[
         Path | None,
         typer.Option(help="Carry out this schedule of faults (TOML or JSON; see docs/localnet.md)."),
@@ -83,8 +96,10 @@ def localnet(
     Exit codes: 0 ended by --for, Ctrl-C or SIGTERM; 1 failure; 2 usage; 65 the dumps, the ledger or the schedule are
     none; 69 a port or the ledger is in use.
     """
-    from quantdesk_oracle.localnet import LocalnetSettings
+    from quantdesk_oracle.localnet import DEFAULT_FEEDS, LocalnetSettings, load_feeds
 
+    if legacy and feeds is None:
+        raise typer.BadParameter("--legacy needs --feeds N: it is the form of a load's accounts")
     seconds = None if run_for is None else parse_duration(run_for)
     logging.basicConfig(level=logging.INFO, format="localnet: %(message)s")
     settings = LocalnetSettings(
@@ -98,6 +113,8 @@ def localnet(
         accounts=accounts,
         genesis=genesis,
         control=control,
+        load=feeds is not None,
+        feeds=DEFAULT_FEEDS if feeds is None else load_feeds(feeds, legacy=legacy),
     )
     try:
         asyncio.run(_serve(settings, seconds, faults, as_json=as_json))
@@ -156,7 +173,10 @@ def _ready_text(node: LocalNode) -> str:
         f"  websocket  {ready['ws_url']}",
         f"  genesis    {ready['genesis_hash']} ({ready['genesis']})",
     ]
-    lines += [f"  {feed['symbol'] or 'account':<9}  {feed['pubkey']}" for feed in ready["feeds"]]
+    feeds = ready["feeds"]
+    lines += [f"  {feed['symbol'] or 'account':<9}  {feed['pubkey']}" for feed in feeds[:_MOST_SHOWN]]
+    if len(feeds) > _MOST_SHOWN:
+        lines.append(f"  … and {len(feeds) - _MOST_SHOWN} more; --json lists all of them")
     if ready["ledger"]:
         lines.append(f"  ledger     {ready['ledger']}")
     if ready["control"]:

@@ -26,6 +26,7 @@ from weakref import WeakSet
 
 from quantdesk_oracle.localnet.doors import Doors
 from quantdesk_oracle.localnet.ledger import Ledger
+from quantdesk_oracle.localnet.load import Load
 from quantdesk_oracle.localnet.node import Node
 from quantdesk_oracle.localnet.passage import NoAnswerError, RefusalError
 from quantdesk_oracle.localnet.replay import Replay, load_dumps
@@ -185,11 +186,13 @@ class InProcessNode:
             self.node.ledger = Ledger(settings.ledger)
         if settings.accounts is not None:
             self._accounts = Replay(self.node, load_dumps(settings.accounts))
+        elif settings.load:
+            self._accounts = Load(self.node)
         elif settings.ledger is not None:
             self.simulation.resume(settings.ledger)
         if settings.accounts is None:
             # The first client to ask finds every account there, as on a chain.
-            self.simulation.act()
+            self._accounts.act()
         self._pushing = self._accounts
 
     def _close_ledger(self) -> None:

@@ -96,7 +96,11 @@ class Node:
     @property
     def slot(self) -> int:
         """The slot now, by the clock alone."""
-        return max(0, (self.clock.now() - EPOCH) // self.settings.slot_us) + self._lead
+        return self.slot_at(self.clock.now())
+
+    def slot_at(self, instant: int) -> int:
+        """The slot at ``instant`` (µs)."""
+        return max(0, (instant - EPOCH) // self.settings.slot_us) + self._lead
 
     @property
     def shown_slot(self) -> int:

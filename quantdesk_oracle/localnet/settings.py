@@ -37,12 +37,14 @@ class Feed:
 
     @property
     def address(self) -> str:
-        """The feed's account of shard 0 (base58)."""
+        """The feed's account (base58): of shard 0, or the legacy mainnet account that the feed id is the key of."""
         return _address(self.feed_id, self.generation)
 
 
 @cache
 def _address(feed_id: bytes, generation: Generation) -> str:
+    if generation is Generation.LEGACY:
+        return addresses.to_base58(feed_id)
     return addresses.price_feed_address(feed_id, generation)
 
 
@@ -80,10 +82,12 @@ class LocalnetSettings:
     feeds: tuple[Feed, ...] = DEFAULT_FEEDS
     history: int = 100_000
     """Transactions kept; the oldest are pruned."""
+    load: bool = False
+    """Whether the feeds print at a steady rate, without transactions, as ``localnet.load`` says: for benchmarks."""
     control: bool = False
     """Whether programs on the same machine may make faults over HTTP, under /control of the RPC port."""
-    send_buffer: int = 1 << 20
-    """Bytes that may wait for a slow websocket client before it is dropped."""
+    send_buffer: int = 1 << 24
+    """Bytes that may wait for a slow websocket client before it is dropped: a sixth of a second of the largest load."""
 
     @property
     def slot_us(self) -> int:

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,8 @@ def test_a_ledger_in_use_is_exit_69_with_a_sentence(tmp_path: Path) -> None:
         (["--for", "soon"], 2),
         (["--genesis", "moonnet"], 2),
         (["--slot-ms", "0"], 2),
+        (["--legacy"], 2),
+        ([*FREE, "--faults", "no/such/file.toml"], 65),
         ([*FREE, "--accounts", "no/such/folder"], 65),
     ],
 )
@@ -97,3 +100,19 @@ def test_wrong_arguments_end_it_with_their_exit_code(arguments: list[str], code:
 
 def test_help_says_that_the_market_is_simulated() -> None:
     assert "SIMULATED" in run("--help").stdout
+
+
+def test_a_schedule_and_control_are_taken_from_the_command_line(tmp_path: Path) -> None:
+    schedule = tmp_path / "faults.toml"
+    schedule.write_text('[[faults]]\nkind = "half_open"\n')
+    with running("--faults", str(schedule), "--control") as (_, ready):
+        with urllib.request.urlopen(ready["control"], timeout=30) as answer:
+            faults = json.load(answer)["faults"]
+        assert [(fault["kind"], fault["state"]) for fault in faults] == [("half_open", "acting")]
+
+
+def test_a_load_serves_as_many_legacy_feeds_as_it_was_asked_for() -> None:
+    with running("--feeds", "30", "--legacy") as (_, ready):
+        assert len(ready["feeds"]) == 30
+        assert ready["feeds"][0]["symbol"] == "LOAD0001/USD"
+        assert {feed["generation"] for feed in ready["feeds"]} == {"legacy"}
