@@ -19,6 +19,7 @@ A message says what was wrong, with which value, and what to do next. It never h
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,9 +35,16 @@ EX_CONFIG = 78
 
 
 class OracleError(Exception):
-    """Base of every error raised on purpose; ``exit_code`` is what a command ends with."""
+    """Base of every error raised on purpose; ``exit_code`` is what a command ends with.
+
+    ``code`` is the class's name in small letters, such as `rate_limited`: what docs/errors.md is looked up by.
+    """
 
     exit_code = EX_FAILURE
+    code = "oracle"
+
+    def __init_subclass__(cls) -> None:
+        cls.code = re.sub(r"(?<=.)([A-Z])", r"_\1", cls.__name__.strip("_").removesuffix("Error")).lower()
 
 
 class ConfigError(OracleError):

@@ -76,5 +76,5 @@ def main() -> None:
     try:
         app()
     except OracleError as error:
-        typer.echo(f"quantdesk-oracle: {error}", err=True)
+        typer.echo(f"quantdesk-oracle: {error} [{error.code}]", err=True)
         sys.exit(error.exit_code)
