@@ -16,7 +16,7 @@ from rich.console import Console
 from bench import machine, report
 from bench.plan import FULL, QUICK
 
-NAMES = ("decode", "receive", "insert")
+NAMES = ("decode", "stages", "receive", "insert", "pipeline")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

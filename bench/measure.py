@@ -134,6 +134,7 @@ def _calls_in(work: Callable[[], object], seconds: float) -> int:
         calls *= 10
 
 
-def _advantage(subject: Sequence[float], other: Sequence[float], lower_is_better: bool) -> Spread:
+def _advantage(subject: Sequence[float], other: Sequence[float], lower_is_better: bool) -> Spread | None:
     pairs = zip(subject, other, strict=True)
-    return spread([b / a if lower_is_better else a / b for a, b in pairs])
+    ratios = [b / a if lower_is_better else a / b for a, b in pairs if a and b]
+    return spread(ratios) if ratios else None

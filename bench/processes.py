@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -78,7 +79,10 @@ def cpu_seconds(pid: int, *, with_children: bool = False) -> float:
     if not with_children:
         return own / _TICKS
     gone = sum(int(value) for value in fields[13:15])
-    return (own + gone) / _TICKS + sum(cpu_seconds(child) for child in children(pid))
+    for child in children(pid):
+        with contextlib.suppress(OSError):  # one that has just ended
+            own += round(cpu_seconds(child) * _TICKS)
+    return (own + gone) / _TICKS
 
 
 def children(pid: int) -> list[int]:
