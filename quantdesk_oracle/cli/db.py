@@ -31,7 +31,10 @@ def url(state_dir: StateDir = None) -> None:
 def psql(
     context: typer.Context,
     state_dir: StateDir = None,
-    command: Annotated[str | None, typer.Option("--command", "-c", help="Run one command and end.")] = None,
+    commands: Annotated[
+        list[str] | None,
+        typer.Option("--command", "-c", help="Run this command and end; may be given again."),
+    ] = None,
 ) -> None:
     """Open psql on the database, starting it when needed. Further arguments go to psql.
 
@@ -40,7 +43,7 @@ def psql(
     server = _server(state_dir)
     dsn = server.start()
     program = server.program("psql")
-    arguments = [*context.args, *(["-c", command] if command else [])]
+    arguments = [*context.args, *(part for command in commands or [] for part in ("-c", command))]
     os.execv(program, [str(program), dsn, *arguments])  # noqa: S606 (its arguments are the user's own)
 
 
