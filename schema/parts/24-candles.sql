@@ -110,12 +110,17 @@ BEGIN
     END IF;
     EXECUTE format($view$
         CREATE MATERIALIZED VIEW public.%I WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS
-        SELECT market_id, %I.time_bucket(%L::interval, created_at) AS bucket, source <> 'external' AS own,
-               (array_agg(price ORDER BY created_at, slot))[1] AS open, max(price) AS high, min(price) AS low,
-               (array_agg(price ORDER BY created_at DESC, slot DESC))[1] AS close, count(*) AS n
+        SELECT market_id, %I.time_bucket(%L::interval, created_at) AS bucket,
+               (array_agg(price ORDER BY created_at, slot) FILTER (WHERE source <> 'external'))[1] AS own_open,
+               max(price) FILTER (WHERE source <> 'external') AS own_high,
+               min(price) FILTER (WHERE source <> 'external') AS own_low,
+               (array_agg(price ORDER BY created_at DESC, slot DESC) FILTER (WHERE source <> 'external'))[1] AS own_close,
+               count(*) FILTER (WHERE source <> 'external') AS own_n,
+               (array_agg(price ORDER BY created_at, slot))[1] AS any_open, max(price) AS any_high, min(price) AS any_low,
+               (array_agg(price ORDER BY created_at DESC, slot DESC))[1] AS any_close, count(*) AS any_n
         FROM public.oracle_prices
         WHERE verdict IS DISTINCT FROM 'quarantined'
-        GROUP BY 1, 2, 3
+        GROUP BY 1, 2
         WITH NO DATA $view$, name, timescale_schema, width);
     EXECUTE format('COMMENT ON VIEW public.%I IS %L', name, 'Candles of ' || resolution || ', a continuous aggregate; read the view candles');
 END $$;
@@ -128,15 +133,24 @@ BEGIN
         CALL pg_temp.create_continuous_aggregate('1h', '1 hour');
         CALL pg_temp.create_continuous_aggregate('1d', '1 day');
         CREATE OR REPLACE VIEW public.candles WITH (security_invoker = true) AS
-        WITH every AS (
-            SELECT market_id, '1m'::text AS resolution, bucket, own, open, high, low, close, n FROM public.candles_1m
-            UNION ALL SELECT market_id, '1h', bucket, own, open, high, low, close, n FROM public.candles_1h
-            UNION ALL SELECT market_id, '1d', bucket, own, open, high, low, close, n FROM public.candles_1d
-        )
-        SELECT c.market_id, c.resolution, c.bucket, c.open, c.high, c.low, c.close, c.n
-        FROM every AS c
-        WHERE c.own OR NOT EXISTS (SELECT FROM every AS o WHERE o.market_id = c.market_id
-                                   AND o.resolution = c.resolution AND o.bucket = c.bucket AND o.own);
+        -- No join and no CTE: a condition on the market, the resolution or the bucket reaches each aggregate.
+        SELECT market_id, '1m'::text AS resolution, bucket,
+               CASE WHEN own_n > 0 THEN own_open ELSE any_open END AS open, CASE WHEN own_n > 0 THEN own_high ELSE any_high END AS high,
+               CASE WHEN own_n > 0 THEN own_low ELSE any_low END AS low, CASE WHEN own_n > 0 THEN own_close ELSE any_close END AS close,
+               CASE WHEN own_n > 0 THEN own_n ELSE any_n END AS n
+        FROM public.candles_1m
+        UNION ALL
+        SELECT market_id, '1h'::text AS resolution, bucket,
+               CASE WHEN own_n > 0 THEN own_open ELSE any_open END AS open, CASE WHEN own_n > 0 THEN own_high ELSE any_high END AS high,
+               CASE WHEN own_n > 0 THEN own_low ELSE any_low END AS low, CASE WHEN own_n > 0 THEN own_close ELSE any_close END AS close,
+               CASE WHEN own_n > 0 THEN own_n ELSE any_n END AS n
+        FROM public.candles_1h
+        UNION ALL
+        SELECT market_id, '1d'::text AS resolution, bucket,
+               CASE WHEN own_n > 0 THEN own_open ELSE any_open END AS open, CASE WHEN own_n > 0 THEN own_high ELSE any_high END AS high,
+               CASE WHEN own_n > 0 THEN own_low ELSE any_low END AS low, CASE WHEN own_n > 0 THEN own_close ELSE any_close END AS close,
+               CASE WHEN own_n > 0 THEN own_n ELSE any_n END AS n
+        FROM public.candles_1d;
     ELSE
         CALL pg_temp.create_series_trigger('oracle_prices', 'oracle_prices_candles', 'INSERT', 'keep_candles');
         CALL pg_temp.create_series_trigger('oracle_prices', 'oracle_prices_candles_update', 'UPDATE', 'remake_candles');
