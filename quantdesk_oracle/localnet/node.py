@@ -153,17 +153,18 @@ class Node:
         if self.ledger is not None and entries:
             self.ledger.append(entries)
         slot = self.slot
+        shown = self._notified_slot()
         for change in changes:
             if change.push is not None:
                 self.history.add(change.push)
             if change.account is not None:
-                self._take(change.account, slot)
+                self._take(change.account, slot, shown)
 
     def fork(self, states: Sequence[AccountDump]) -> None:
         """Show ``states`` at `processed`, of slots that will never be confirmed."""
         for state in states:
             self._forked[state.pubkey] = state
-            self._tell_account(state, only="processed")
+            self._tell_account(state, self._notified_slot(), only="processed")
 
     def roll_back(self, pubkeys: Sequence[str]) -> None:
         """The fork has lost: `processed` is told of the state that stands, as of an account that has changed.
@@ -172,18 +173,22 @@ class Node:
         """
         for pubkey in pubkeys:
             if self._forked.pop(pubkey, None) is not None and pubkey in self.accounts:
-                self._tell_account(self.accounts[pubkey], only="processed")
+                self._tell_account(self.accounts[pubkey], self._notified_slot(), only="processed")
 
     def close_account(self, pubkey: str) -> None:
         """Remove an account: a client with a subscription is told of lamports 0 and the system owner."""
         self.commit([Change(AccountDump(pubkey, addresses.SYSTEM_PROGRAM, b"", rent_epoch=0))])
 
-    def _take(self, state: AccountDump, slot: int) -> None:
+    def _take(self, state: AccountDump, slot: int, shown: int) -> None:
         self.accounts[state.pubkey] = state
         self._forked.pop(state.pubkey, None)
         if self.view.past is not None:
             self.view.past.note(state.pubkey, slot, state)
-        self._tell_account(state)
+        self._tell_account(state, shown)
+
+    def _notified_slot(self) -> int:
+        """The slot now, as notifications name it: one that lags is late instead."""
+        return max(0, self.slot + self.view.slot_shift)
 
     def _state(self, pubkey: str, commitment: str) -> AccountDump | None:
         if commitment == "processed" and pubkey in self._forked:
@@ -192,9 +197,8 @@ class Node:
             return self.view.past.at(pubkey, self.slot - self.view.lag)
         return self.accounts.get(pubkey)
 
-    def _tell_account(self, state: AccountDump, only: str | None = None) -> None:
-        """Notify of ``state``, those of commitment ``only`` where that is given."""
-        slot = max(0, self.slot + self.view.slot_shift)
+    def _tell_account(self, state: AccountDump, slot: int, only: str | None = None) -> None:
+        """Notify of ``state`` in ``slot``, those of commitment ``only`` where that is given."""
         for subscription in self.subscriptions.of_account(state.pubkey):
             parameters = subscription.parameters
             assert isinstance(parameters, AccountParameters)

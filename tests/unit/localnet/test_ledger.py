@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from quantdesk_oracle.errors import DataError, UnavailableError
-from quantdesk_oracle.localnet.ledger import Ledger, LedgerEntry, read_ledger
+from quantdesk_oracle.localnet.ledger import Ledger, LedgerEntry, read_ledger, to_json
 from quantdesk_oracle.model import PriceUpdate
 
 KEYS = [
@@ -99,3 +99,15 @@ def test_a_refused_second_node_cuts_nothing_off_the_first_ones_line(path: Path) 
         with pytest.raises(UnavailableError):
             Ledger(path)
         assert path.read_text() == '{"market": "half'
+
+
+@pytest.mark.parametrize("market", ["BTC-PERP", None, 'odd "name"\\'])
+@pytest.mark.parametrize("signature", ["5h2k", None])
+@pytest.mark.parametrize("feed_id", [bytes(range(32)), None])
+def test_the_quick_way_to_write_a_line_gives_the_same_text(
+    path: Path, market: str | None, signature: str | None, feed_id: bytes | None
+) -> None:
+    one = entry(1, market)
+    one = one._replace(signature=signature, update=one.update._replace(feed_id=feed_id))
+    append(path, [one])
+    assert path.read_text() == json.dumps(to_json(one)) + "\n"
