@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,12 @@ def test_a_file_that_is_no_schedule_is_named(tmp_path: Path, text: str) -> None:
 async def test_a_feed_that_the_node_does_not_serve_is_said_before_it_starts(start) -> None:
     with pytest.raises(DataError, match="DOGE/USD"):
         await start({"kind": "drop", "feeds": ["DOGE/USD"]})
+
+
+def test_every_command_of_the_manual_is_a_fault_and_no_kind_is_without_one(root: Path) -> None:
+    manual = (root / "docs" / "localnet.md").read_text()
+    commands = re.findall(r"\| `drill '(.*?)'` \|", manual)
+    faults = parse_schedule({"faults": [json.loads(command) for command in commands]}).faults
+    assert {fault.kind for fault in faults} == set(Kind)
+    for block in re.findall(r"```toml\n(.*?)```", manual, re.DOTALL):
+        assert parse_schedule(tomllib.loads(block)).faults
