@@ -222,3 +222,16 @@ def _gap(row: Any, symbols: Mapping[UUID, str]) -> Gap:
         inserted=row["inserted"],
         rejected=row["rejected"],
     )
+
+
+async def prints_by_part(database: Database, market: UUID, start: int, end: int, parts: int) -> list[int]:
+    """How many prints a market has in each of ``parts`` equal parts of [start, end) (µs)."""
+    seconds = (end - start) / parts / SECOND
+    async with database.connection("cannot count prints") as connection:
+        rows = await connection.fetch(
+            query("prints_by_bucket"), market, to_timestamp(start), to_timestamp(end), seconds
+        )
+    counts = [0] * parts
+    for row in rows:
+        counts[min(row["part"], parts - 1)] += row["prints"]
+    return counts
