@@ -16,9 +16,14 @@ from quantdesk_oracle.cli.db import app as db_app
 from quantdesk_oracle.cli.decode import decode
 from quantdesk_oracle.cli.doctor import doctor
 from quantdesk_oracle.cli.events import events, tail
+from quantdesk_oracle.cli.funding import app as funding_app
+from quantdesk_oracle.cli.gaps import gaps
 from quantdesk_oracle.cli.health import health
 from quantdesk_oracle.cli.init import init
 from quantdesk_oracle.cli.localnet import localnet
+from quantdesk_oracle.cli.mark import app as mark_app
+from quantdesk_oracle.cli.market import app as market_app
+from quantdesk_oracle.cli.publish import publish
 from quantdesk_oracle.cli.run import run
 from quantdesk_oracle.cli.schema import app as schema_app
 from quantdesk_oracle.cli.status import status
@@ -38,6 +43,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(backfill)
+app.command()(gaps)
 app.command()(doctor)
 app.command()(init)
 app.command()(status)
@@ -45,7 +51,11 @@ app.command()(health)
 app.command()(tail)
 app.command()(events)
 app.command()(localnet)
+app.command()(publish)
 app.command()(decode)
+app.add_typer(funding_app, name="funding")
+app.add_typer(mark_app, name="mark")
+app.add_typer(market_app, name="market")
 app.add_typer(schema_app, name="schema")
 app.add_typer(config_app, name="config")
 app.add_typer(db_app, name="db")
