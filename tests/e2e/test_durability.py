@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,49 @@ async def test_a_frozen_database_costs_no_print(
     killable.freeze()
     await asyncio.sleep(6)
     assert world.rows_on_disk(daemon) > 0
+    killable.thaw()
+    await world.until_spool_is_empty(daemon)
+    await daemon.stop()
+    node.stop()
+    await world.assert_tables_are_true(killable_dsn, node.ledger, whole=False)
+    await world.assert_only_missing_while_down(killable_dsn, node.ledger, seconds=0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+async def test_ten_minutes_without_the_database_cost_no_print(
+    program: Program, killable: PostgresServer, killable_dsn: str, tmp_path: Path
+) -> None:
+    node = await world.start_node(program, tmp_path)
+    daemon = world.Daemon(program, node, tmp_path / "one", killable_dsn)
+    daemon.start()
+    await world.until_count(killable_dsn, "oracle_prices", 12)
+    killable.kill()
+    await asyncio.sleep(600)
+    waiting = world.rows_on_disk(daemon)
+    assert waiting >= 3 * 590
+    await asyncio.to_thread(killable.start)
+    began = time.monotonic()
+    await world.until_spool_is_empty(daemon)
+    print(f"\n{waiting} rows drained in {time.monotonic() - began:.1f} s")
+    await daemon.stop()
+    node.stop()
+    await world.assert_tables_are_true(killable_dsn, node.ledger, whole=False)
+    await world.assert_only_missing_while_down(killable_dsn, node.ledger, seconds=0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_a_minute_of_a_frozen_database_costs_no_print(
+    program: Program, killable: PostgresServer, killable_dsn: str, tmp_path: Path
+) -> None:
+    node = await world.start_node(program, tmp_path)
+    daemon = world.Daemon(program, node, tmp_path / "one", killable_dsn)
+    daemon.start()
+    await world.until_count(killable_dsn, "oracle_prices", 12)
+    killable.freeze()
+    await asyncio.sleep(60)
+    assert world.rows_on_disk(daemon) >= 3 * 50
     killable.thaw()
     await world.until_spool_is_empty(daemon)
     await daemon.stop()
