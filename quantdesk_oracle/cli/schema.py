@@ -92,10 +92,18 @@ def _dsn(option: str | None) -> str:
     """The database that makes or changes the schema: its role may be another than the daemon's."""
     for url in (option, os.environ.get("SCHEMA_DATABASE_URL"), os.environ.get("DATABASE_URL")):
         if url:
-            return url
+            return _embedded() if url == "embedded" else url
     raise ConfigError(
         ["DATABASE_URL is not set: name the database, as in postgresql://user:password@host/name"]
     )
+
+
+def _embedded() -> str:
+    """The database of the default state directory, started when needed."""
+    from quantdesk_oracle.config.load import default_state_dir
+    from quantdesk_oracle.store.embedded import EmbeddedServer
+
+    return EmbeddedServer(default_state_dir()).start()
 
 
 def _with_connection(database_url: str | None, action: Callable[[Any], Awaitable[T]]) -> T:

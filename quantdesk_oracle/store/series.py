@@ -179,6 +179,12 @@ def _keys(
     return [markets[row.market] for row in rows]
 
 
+async def refresh_statistics(database: Database) -> int:
+    """Recompute the days of market_stats and user_stats that rows have touched; how many days were."""
+    async with database.connection("cannot refresh the statistics") as connection:
+        return int(await connection.fetchval(query("refresh_statistics")))
+
+
 def _count(status: str) -> int:
     """The number at the end of a command tag such as `INSERT 0 5`."""
     return int(status.rsplit(" ", 1)[1])
