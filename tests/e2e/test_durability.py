@@ -204,3 +204,53 @@ async def test_a_minute_of_a_frozen_database_costs_no_print(
     node.stop()
     await world.assert_tables_are_true(killable_dsn, node.ledger, whole=False)
     await world.assert_only_missing_while_down(killable_dsn, node.ledger, seconds=0)
+
+
+async def test_stopped_while_the_database_is_frozen_it_ends_in_time_and_loses_nothing(
+    program: Program, killable: PostgresServer, killable_dsn: str, tmp_path: Path
+) -> None:
+    node = await world.start_node(program, tmp_path)
+    daemon = world.Daemon(program, node, tmp_path / "one", killable_dsn)
+    daemon.start()
+    await world.until_count(killable_dsn, "oracle_prices", 6)
+    killable.freeze()
+    try:
+        await asyncio.sleep(1)
+        summary = await daemon.stop(within=12)
+    finally:
+        killable.thaw()
+    assert world.rows_on_disk(daemon) > 0
+    received = summary["updates"]
+    daemon.start()
+    await world.until_spool_is_empty(daemon)
+    await daemon.stop()
+    node.stop()
+    assert len(await world.prints(killable_dsn)) >= received
+
+
+async def test_a_password_is_nowhere_but_in_the_environment(
+    program: Program, killable: PostgresServer, killable_dsn: str, tmp_path: Path
+) -> None:
+    """Planted in the DSN; looked for in logs, arguments, status, metrics, events and the spool, over an outage."""
+    secret = "pl4nted-s3cret-of-the-dsn"
+    node = await world.start_node(program, tmp_path)
+    dsn = killable_dsn.replace("postgres@", f"postgres:{secret}@")
+    daemon = world.Daemon(program, node, tmp_path / "one", dsn)
+    daemon.start()
+    await world.until_count(killable_dsn, "oracle_prices", 6)
+    killable.kill()
+    await asyncio.sleep(4)
+    assert daemon.process is not None
+    said = [Path(f"/proc/{daemon.process.pid}/cmdline").read_text()]  # noqa: ASYNC240
+    said += [await daemon.page(path) for path in ("/", "/status", "/readyz", "/metrics")]
+    said.append((tmp_path / "one" / "spool.sqlite3").read_bytes().decode("latin-1"))
+    await asyncio.to_thread(killable.start)
+    await world.until_spool_is_empty(daemon)
+    said.append(str(await daemon.stop()))
+    node.stop()
+    said += [path.read_text() for path in tmp_path.glob("stderr-*")]  # noqa: ASYNC240
+    async with world.connected(killable_dsn) as connection:
+        for table in ("system_events", "daemon_instances"):
+            said += [str(row) for row in await connection.fetch(f"SELECT * FROM {table}")]
+    assert "database.lost" in "".join(said)
+    assert [text for text in said if secret in text] == []

@@ -79,20 +79,24 @@ class Daemon:
 
     async def status(self) -> dict[str, Any]:
         """What /status says; empty where nobody answers."""
+        body = await self.page("/status")
+        status: dict[str, Any] = json.loads(body) if body else {}
+        return status
+
+    async def page(self, path: str) -> str:
+        """The body of what its HTTP port answers; empty where nobody does."""
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         except OSError:
-            return {}
+            return ""
         try:
-            writer.write(b"GET /status HTTP/1.0\r\n\r\n")
+            writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
             answer = await reader.read()
         except OSError:
-            return {}
+            return ""
         finally:
             writer.close()
-        body = answer.partition(b"\r\n\r\n")[2]
-        status: dict[str, Any] = json.loads(body) if body else {}
-        return status
+        return answer.partition(b"\r\n\r\n")[2].decode()
 
 
 async def start_node(program: Program, folder: Path, *, seed: int = 0) -> Node:
