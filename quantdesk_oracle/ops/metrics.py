@@ -25,11 +25,13 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from quantdesk_oracle.errors import NodeBehindError, NodeError, NodeProtocolError, RateLimitedError
-from quantdesk_oracle.model import Freshness, Reason, Source
+from quantdesk_oracle.model import SECOND, Freshness, Reason, Source
 from quantdesk_oracle.ops.metric_table import METRICS, PREFIX, described
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from quantdesk_oracle.model import PriceUpdate
 
 __all__ = [
     "EndpointMetrics",
@@ -100,15 +102,43 @@ class OneHot:
             child.set(each is state)
 
 
+class NewestPrint:
+    """A feed's newest print, which its gauges ask when they are scraped: an update sets none of them."""
+
+    def __init__(self) -> None:
+        self._update: PriceUpdate | None = None
+        self._received = 0
+
+    def take(self, update: PriceUpdate, received: int) -> None:
+        """From now on it is ``update``, received at that instant (µs)."""
+        self._update, self._received = update, received
+
+    def publish_timestamp(self) -> float:
+        """Unix seconds."""
+        return 0.0 if self._update is None else self._update.publish_time
+
+    def received_timestamp(self) -> float:
+        """Unix seconds."""
+        return self._received / SECOND
+
+    def slot(self) -> float:
+        """The print's slot."""
+        return 0.0 if self._update is None else self._update.slot
+
+    def price(self) -> float:
+        """Quote units."""
+        return NAN if self._update is None else self._update.price * 10.0**self._update.exponent
+
+    def confidence_ratio(self) -> float:
+        """A fraction of the price."""
+        return NAN if self._update is None else self._update.confidence / self._update.price
+
+
 @dataclass(frozen=True, slots=True)
 class FeedMetrics:
     """What is measured of one feed. Timestamps in Unix seconds, the price in quote units."""
 
-    publish_timestamp: Gauge
-    received_timestamp: Gauge
-    slot: Gauge
-    price: Gauge
-    confidence_ratio: Gauge
+    newest: NewestPrint
     state: OneHot
     updates: dict[Source, Counter]
     rejected: dict[Reason, Counter]
@@ -260,22 +290,23 @@ class Metrics:
             collector(registry=self.registry)
 
     def _new_feed(self, name: str) -> FeedMetrics:
-        gauges, counters = self._gauges, self._counters
-        feed = FeedMetrics(
-            publish_timestamp=gauges["feed_publish_timestamp_seconds"].labels(name),
-            received_timestamp=gauges["feed_received_timestamp_seconds"].labels(name),
-            slot=gauges["feed_slot"].labels(name),
-            price=gauges["feed_price"].labels(name),
-            confidence_ratio=gauges["feed_confidence_ratio"].labels(name),
+        gauges, counters, newest = self._gauges, self._counters, NewestPrint()
+        for gauge, ask in (
+            ("feed_publish_timestamp_seconds", newest.publish_timestamp),
+            ("feed_received_timestamp_seconds", newest.received_timestamp),
+            ("feed_slot", newest.slot),
+            ("feed_price", newest.price),
+            ("feed_confidence_ratio", newest.confidence_ratio),
+        ):
+            gauges[gauge].labels(name).set_function(ask)
+        return FeedMetrics(
+            newest=newest,
             state=OneHot(gauges["feed_state"], name),
             updates={s: counters["updates_total"].labels(name, s.value) for s in Source},
             rejected={r: counters["rejected_total"].labels(name, r.value) for r in Reason},
             gaps_open=gauges["gaps_open"].labels(name),
             gap_rows_healed=counters["gap_rows_healed_total"].labels(name),
         )
-        feed.price.set(NAN)
-        feed.confidence_ratio.set(NAN)
-        return feed
 
     def _new_market(self, name: str) -> MarketMetrics:
         gauges = self._gauges

@@ -252,10 +252,6 @@ class _FeedIntake:
     def _measure(self, update: PriceUpdate, observation: Observation) -> None:
         metrics = self._metrics
         metrics.updates[observation.source].inc()
-        metrics.publish_timestamp.set(update.publish_time)
-        metrics.received_timestamp.set(observation.received / SECOND)
-        metrics.slot.set(update.slot)
-        metrics.price.set(update.price * 10.0**update.exponent)
-        metrics.confidence_ratio.set(update.confidence / update.price)
+        metrics.newest.take(update, observation.received)
         lag = observation.received / SECOND - update.publish_time
         self._lag[observation.source].observe(max(lag, 0.0))

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from quantdesk_oracle import errors
-from quantdesk_oracle.model import Freshness, Reason, Source
+from quantdesk_oracle.model import Freshness, PriceUpdate, Reason, Source
 from quantdesk_oracle.ops.metric_table import METRICS, PREFIX
 from quantdesk_oracle.ops.metrics import OTHER, RPC_ERROR_KINDS, Metrics, described
 
@@ -136,11 +136,17 @@ def test_children_of_a_feed_count_on_their_own_series(metrics: Metrics) -> None:
     feed = metrics.feed(FEED)
     feed.updates[Source.SUBSCRIPTION].inc()
     feed.rejected[Reason.UNCERTAIN].inc(2)
-    feed.price.set(65_000.5)
+    feed.newest.take(
+        PriceUpdate(bytes(32), 6_500_050, 650_005, -2, 1_700_000_000, 0, 0, 0, 42), 1_700_000_000_500_000
+    )
     assert value(metrics, "updates_total", feed=FEED, source="subscription") == 1
     assert value(metrics, "updates_total", feed=FEED, source="poll") == 0
     assert value(metrics, "rejected_total", feed=FEED, reason="uncertain") == 2
     assert value(metrics, "feed_price", feed=FEED) == 65_000.5
+    assert value(metrics, "feed_confidence_ratio", feed=FEED) == 0.1
+    assert value(metrics, "feed_publish_timestamp_seconds", feed=FEED) == 1_700_000_000
+    assert value(metrics, "feed_received_timestamp_seconds", feed=FEED) == 1_700_000_000.5
+    assert value(metrics, "feed_slot", feed=FEED) == 42
 
 
 def test_a_feed_is_in_exactly_one_state(metrics: Metrics) -> None:
