@@ -290,8 +290,8 @@ async def _simulated(
 def _parameters(market: MarketRow, method: str, given: list[str]) -> FundingParameters:
     from dataclasses import replace
 
+    from quantdesk_oracle.pricing.funding import TUNABLE
     from quantdesk_oracle.pricing.methods import METHODS
-    from quantdesk_oracle.store.markets import TUNABLE
 
     if method not in METHODS:
         raise typer.BadParameter(f"{method!r} is none of {', '.join(METHODS)}", param_hint="--method")

@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from quantdesk_oracle.model import Generation
-from quantdesk_oracle.pricing.funding import is_interval
+from quantdesk_oracle.pricing.funding import TUNABLE, is_interval
+from quantdesk_oracle.pricing.methods import METHODS
 from quantdesk_oracle.pyth import addresses
 
 NETWORKS = ("mainnet-beta", "devnet", "testnet", "localnet")
@@ -47,6 +48,24 @@ Pubkey = Annotated[str, AfterValidator(_pubkey)]
 FeedId = Annotated[str, AfterValidator(_feed_id)]
 Seconds = Annotated[Decimal, Field(gt=0, le=86_400)]
 BasisPoints = Annotated[Decimal, Field(gt=0, le=10_000, decimal_places=2)]
+
+Notional = Annotated[Decimal, Field(gt=0, le=1_000_000_000)]
+
+
+def _method(name: str) -> str:
+    if name not in METHODS:
+        raise ValueError(f"is no method: expected one of {', '.join(METHODS)}")
+    return name
+
+
+def _parameter(name: str) -> str:
+    if name not in TUNABLE:
+        raise ValueError(f"is no parameter of a method: expected one of {', '.join(TUNABLE)}")
+    return name
+
+
+MethodName = Annotated[str, AfterValidator(_method)]
+ParameterName = Annotated[str, AfterValidator(_parameter)]
 
 
 class _Section(BaseModel):
@@ -127,6 +146,8 @@ class UseSection(_Section):
 class MarkSection(_Section):
     interval: Annotated[Decimal, Field(ge=Decimal("0.1"), le=60), AfterValidator(_grid)] = Decimal(1)
     band_bp: BasisPoints = Decimal(100)
+    impact_notional: Notional = Decimal(20_000)
+    method: MethodName = "quantdesk"
 
 
 class FundingSection(_Section):
@@ -168,6 +189,9 @@ class MarketSection(_Section):
     acceptance: MarketAcceptance = MarketAcceptance()
     use: MarketUse = MarketUse()
     band_bp: BasisPoints | None = None
+    impact_notional: Notional | None = None
+    method: MethodName | None = None
+    parameters: dict[ParameterName, Annotated[Decimal, Field(ge=0, lt=10**15)]] = {}
     funding_interval: Annotated[int, AfterValidator(_interval)] | None = None
     max_funding_rate_bp: Annotated[int, Field(ge=1, le=10_000)] | None = None
 
@@ -197,6 +221,7 @@ DEFAULT_MARKETS = (
         "ef0d8b6fda2ceba41da15d4095d1da392a0d2f8ed0c6c7bc0f4cfac8c280b56d",
         acceptance={"wide_bp": Decimal(50)},
         band_bp=Decimal(200),
+        impact_notional=Decimal(6_000),
     ),
 )
 

@@ -291,6 +291,9 @@ def _market(section: MarketSection, file: ConfigFile, named: tuple[str, str] | N
         mark_band=band / 10_000,
         funding_interval=section.funding_interval or file.funding.interval,
         max_funding_rate=section.max_funding_rate_bp or file.funding.max_rate_bp,
+        impact_notional=section.impact_notional or file.mark.impact_notional,
+        method=section.method or file.mark.method,
+        parameters=tuple(sorted(section.parameters.items())),
     )
 
 

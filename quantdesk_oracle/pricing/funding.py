@@ -27,6 +27,9 @@ SKIPPED = "skipped"
 LATE_SAMPLE = "late"
 """The status of a sample that was written after its interval had been settled: never used."""
 
+TUNABLE = ("interest", "damping", "cap", "min_coverage", "band", "impact_notional", "cap_factor")
+"""Parameters that an operator may give a market; the others are columns of its row."""
+
 
 @dataclass(frozen=True, slots=True)
 class FundingParameters:

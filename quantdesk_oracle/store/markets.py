@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from quantdesk_oracle.errors import ConfigError
-from quantdesk_oracle.pricing.funding import FundingParameters
+from quantdesk_oracle.pricing.funding import TUNABLE, FundingParameters
 from quantdesk_oracle.pricing.methods import METHODS
 from quantdesk_oracle.store.database import Connection, Database, query
 from quantdesk_oracle.store.instants import to_instant, to_timestamp
@@ -146,8 +146,6 @@ _VERSIONED = (
     "maintenance_margin",
     "cap_factor",
 )
-TUNABLE = ("interest", "damping", "cap", "min_coverage", "band", "impact_notional", "cap_factor")
-"""Parameters that an operator may give a market; the others are columns of its row."""
 
 
 def parameters_of(version: int, method: str, stored: Mapping[str, Any]) -> FundingParameters:
