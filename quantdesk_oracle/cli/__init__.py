@@ -17,6 +17,7 @@ from quantdesk_oracle.cli.decode import decode
 from quantdesk_oracle.cli.doctor import doctor
 from quantdesk_oracle.cli.events import events, tail
 from quantdesk_oracle.cli.funding import app as funding_app
+from quantdesk_oracle.cli.export import export, import_
 from quantdesk_oracle.cli.gaps import gaps
 from quantdesk_oracle.cli.health import health
 from quantdesk_oracle.cli.init import init
@@ -44,6 +45,8 @@ app = typer.Typer(
 app.command()(run)
 app.command()(backfill)
 app.command()(gaps)
+app.command()(export)
+app.command("import")(import_)
 app.command()(doctor)
 app.command()(init)
 app.command()(status)

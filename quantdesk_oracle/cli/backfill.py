@@ -161,7 +161,7 @@ class _FromChain:
         clock, node = SystemClock(), self._settings.node
         names = [endpoint.name for endpoint in node.endpoints]
         client = RpcClient(node, Metrics([], [], names, ""), clock)
-        async with _database(self._settings) as database:
+        async with open_database(self._settings) as database:
             try:
                 await client.verify_cluster()
                 await ensure_markets(database, self._markets, self._settings.program_id)
@@ -231,7 +231,7 @@ def _at_rate(settings: Settings, rate: float | None) -> Settings:
 
 
 @asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[Database]:
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """The settings' database, the embedded one started where it is meant. Raises DatabaseError, SchemaError."""
     from quantdesk_oracle.store import schema
     from quantdesk_oracle.store.database import Database
