@@ -65,7 +65,9 @@ class Drill(Passage):
         self._later = Later(self._clock)
         self._outbox = Outbox(self._clock, self._later, local.settings.slot_us)
         self._roster = Roster(self.node, self._later, self.seed, self._begun, self._ended)
-        self.node.view.past = RecentStates()
+        if not local.settings.load:
+            # Of a load's prints the past would fill the memory: a node under load lags in its notifications alone.
+            self.node.view.past = RecentStates()
         local.simulation.plan = DrilledPlan(self)
         self._roster.check(self._schedule.faults)
 

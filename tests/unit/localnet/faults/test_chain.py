@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from quantdesk_oracle.localnet import DEFAULT_FEEDS, InProcessNode, LocalnetSettings
+from quantdesk_oracle.localnet import DEFAULT_FEEDS, InProcessNode, LocalnetSettings, load_feeds
 from quantdesk_oracle.localnet.faults.journal import journal_path
 from quantdesk_oracle.localnet.simulation import price_account
 from quantdesk_oracle.pyth.messages import decode_instruction, decode_price_message
@@ -63,6 +63,17 @@ async def test_a_node_that_is_behind_answers_a_subscription_at_once(start, clock
     assert client.raw() == []
     await clock.advance(3)
     assert client.times() == [1, 2]
+
+
+async def test_a_load_keeps_no_past_and_its_notifications_lag_all_the_same(start, clock) -> None:
+    feeds = load_feeds(2, legacy=True)
+    drilled = await start({"kind": "behind", "slots": 10}, feeds=feeds, load=True)
+    client = await drilled.client()
+    await client.follow(feeds[0].address)
+    await clock.advance(5)
+    assert drilled.node.node.view.past is None
+    assert len(client.raw()) == 2
+    assert (await drilled.ask("getAccountInfo", feeds[0].address))["value"] is not None
 
 
 async def test_history_that_was_pruned_is_neither_listed_nor_found(start, clock) -> None:
