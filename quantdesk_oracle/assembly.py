@@ -167,6 +167,7 @@ def assemble(world: World, markets: Markets) -> Parts:
     healing.watch = watch
     status = Status(markets, ingest, clock_guard, heartbeat, clock, poller, subscription)
     trouble.status = status
+    status.book_trouble = lambda: books.unreadable
     parts = Parts(
         markets=markets,
         prices=prices,

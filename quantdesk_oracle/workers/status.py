@@ -88,6 +88,8 @@ class Status:
         self.on_refresh: Callable[[Readiness, list[MarketStatus], float], None] = _nobody
         """Told of each snapshot: readiness, markets, clock difference in seconds."""
         self._recent = {state.symbol: Recent() for state in markets}
+        self.book_trouble: Callable[[], str | None] = lambda: None
+        """Why the order books could not be read last; None where they could."""
         self.database_trouble: str | None = None
         """What the database said last; None where all is well."""
         self._readiness = Readiness.of((NotReady("starting", None, "The daemon has only just started."),))
@@ -167,6 +169,9 @@ class Status:
 
     def _reasons(self, markets: list[MarketStatus]) -> list[NotReady]:
         reasons = [self._why_no_mark(market) for market in markets if market.freshness not in _SERVED]
+        if (cause := self.book_trouble()) is not None:
+            sentence = f"No market has marks: the order books cannot be read ({cause})."
+            reasons.append(NotReady("book_unreadable", None, sentence))
         if self.database_trouble is not None:
             reasons.append(NotReady("database", None, f"The database refuses: {self.database_trouble}"))
         if not self._clock_guard.agrees:
