@@ -16,6 +16,7 @@ from quantdesk_oracle.sources.polling import Poller
 from quantdesk_oracle.sources.probe import Probe
 from quantdesk_oracle.sources.subscription import Subscription, SubscriptionLostError
 from quantdesk_oracle.store import series
+from quantdesk_oracle.store.publication import Insert, publishing
 from quantdesk_oracle.store.writer import BatchWriter
 from quantdesk_oracle.workers.books import BookReader, patience_of
 from quantdesk_oracle.workers.clock_guard import ClockGuard
@@ -123,9 +124,10 @@ def assemble(world: World, markets: Markets) -> Parts:
     prices: BatchWriter[StoredPrint] = writer(
         "oracle_prices", partial(series.insert_oracle_prices, database, markets.ids)
     )
-    marks: BatchWriter[MarkPrice] = writer(
-        "mark_prices", partial(series.insert_mark_prices, database, markets.ids)
-    )
+    insert_marks: Insert = partial(series.insert_mark_prices, database, markets.ids)
+    if settings.mark_notify:
+        insert_marks = publishing(database, insert_marks)
+    marks: BatchWriter[MarkPrice] = writer("mark_prices", insert_marks)
     clock_guard = ClockGuard(database, journal, clock, settings.clock_tolerance)
     ingest = Ingest(markets, prices, journal, metrics, clock=clock)
     samples = SampleWorker(markets, marks, database, clock, metrics, world.backlog)

@@ -16,8 +16,8 @@ from quantdesk_oracle.cli.db import app as db_app
 from quantdesk_oracle.cli.decode import decode
 from quantdesk_oracle.cli.doctor import doctor
 from quantdesk_oracle.cli.events import events, tail
-from quantdesk_oracle.cli.funding import app as funding_app
 from quantdesk_oracle.cli.export import export, import_
+from quantdesk_oracle.cli.funding import app as funding_app
 from quantdesk_oracle.cli.gaps import gaps
 from quantdesk_oracle.cli.health import health
 from quantdesk_oracle.cli.init import init

@@ -148,6 +148,7 @@ class MarkSection(_Section):
     band_bp: BasisPoints = Decimal(100)
     impact_notional: Notional = Decimal(20_000)
     method: MethodName = "quantdesk"
+    notify: bool = False
 
 
 class FundingSection(_Section):

@@ -134,6 +134,8 @@ class Settings:
     log_format: str
     mark_interval: int
     """µs."""
+    mark_notify: bool
+    """Whether listeners of the channel quantdesk_marks are told of each mark."""
     settle_delay: int
     """µs."""
     late_after: int
