@@ -28,9 +28,10 @@ Row = StoredPrint | MarkPrice | Event | DueSample
 KINDS: Mapping[str, Any] = {
     "oracle_prices": StoredPrint,
     "mark_prices": MarkPrice,
-    "system_events": Event,
     # After the marks, which samples are taken from.
     "premium_samples": DueSample,
+    # Last: what keeps events on disk keeps nothing else there.
+    "system_events": Event,
 }
 """What a kind of the spool holds, in the order in which they are drained."""
 

@@ -298,15 +298,14 @@ class Spool:
 
     def _remove(self, seqs: Sequence[int]) -> None:
         connection = self._ensure_open()
-        removed = freed = 0
+        wanted = json.dumps(list(seqs))
         with _transaction(connection):
-            for seq in seqs:
-                row = connection.execute(
-                    "SELECT coalesce(length(CAST(payload AS BLOB)), 0) FROM spooled WHERE seq = ?", (seq,)
-                ).fetchone()
-                if row is not None:
-                    connection.execute("DELETE FROM spooled WHERE seq = ?", (seq,))
-                    removed, freed = removed + 1, freed + row[0] + ROW_OVERHEAD
+            removed, freed = connection.execute(
+                "SELECT count(*), coalesce(sum(coalesce(length(CAST(payload AS BLOB)), 0) + ?), 0)"
+                " FROM spooled WHERE seq IN (SELECT value FROM json_each(?))",
+                (ROW_OVERHEAD, wanted),
+            ).fetchone()
+            connection.execute("DELETE FROM spooled WHERE seq IN (SELECT value FROM json_each(?))", (wanted,))
         self._rows -= removed
         self._bytes -= freed
         self._tell()

@@ -89,10 +89,10 @@ async def test_every_kind_comes_back_as_it_went_and_samples_after_their_marks(wo
     assert [kind for kind, _ in world.stored] == [
         "oracle_prices",
         "mark_prices",
-        "system_events",
         "premium_samples",
+        "system_events",
     ]
-    assert [row for _, row in world.stored] == [rows[3], rows[2], rows[1], rows[0]]
+    assert [row for _, row in world.stored] == [rows[3], rows[2], rows[0], rows[1]]
     assert world.backlog.rows == 0
     assert world.notes.types == ["spool.drained"]
 
