@@ -175,6 +175,8 @@ class HealingWorker:
         kept_from = await self._reader.first_slot()
         if kept_from is not None and gap.from_slot is not None:
             return kept_from > gap.from_slot
+        if len(self._market(gap.key).feeds) > 1:
+            return False  # the market's older prints may be another feed's: they prove nothing
         key = self._markets.ids[gap.key.market]
         return await has_print_before(self._database, key, begins_at, gap.to_time)
 

@@ -73,6 +73,8 @@ class WatchWorker:
         self._watched: tuple[int, ...] | None = None
         """The connections that watch, by their numbers; None: nobody does."""
         self._since_slot = 0
+        self.begun = False
+        """Whether the first watch of this process has begun."""
         self._dropped = 0
         self._moved_at = 0
 
@@ -106,7 +108,8 @@ class WatchWorker:
         """Note what lies between the watermarks and ``slot``, from which on the feeds are watched (again)."""
         if self._marks is None:
             self._marks = await read_watermarks(self._database, self._markets.ids)
-            cause = cause or "start"
+        if not self.begun:
+            cause = "start"
         now, moved, gaps = self._clock.now(), [], 0
         for key, feed in self._feeds.items():
             mark = self._marks.get(key)
@@ -118,6 +121,7 @@ class WatchWorker:
                 moved.append(replace(mark, watched_slot=slot, watched_at=now))
         await self._save(moved)
         self._since_slot = slot
+        self.begun = True
         if gaps:
             self._on_gap()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from quantdesk_oracle.model import Generation
 from tests.integration.healing.world import HealingWorld, Start
 
 
@@ -146,3 +147,49 @@ async def test_a_healing_that_is_killed_goes_on_and_asks_for_nothing_twice(start
     pushed = await world.assert_table_is_the_ledger_later()
     # A piece that was under way when it was killed is fetched again: at most one a kill and feed.
     assert fetched <= pushed + 5 * 20 * 3
+
+
+async def test_a_feed_without_any_history_beside_one_that_has_it_is_no_loss(start: Start) -> None:
+    world = await start(generations=(Generation.CORE_UPGRADED, Generation.CORE))
+    await world.start_daemon()
+    await world.run(40)
+    await world.kill_daemon()
+    await world.clock.advance(60)
+    await world.start_daemon()
+    await world.run(3)
+    await world.until_healed()
+    assert await causes(world) == [("start", "closed")]
+    await world.assert_table_is_the_ledger_later()
+
+
+async def test_a_legacy_feed_says_that_its_history_is_not_in_transactions(start: Start) -> None:
+    world = await start(generations=(Generation.CORE_UPGRADED, Generation.LEGACY))
+    await world.start_daemon()
+    await world.run(40)
+    await world.kill_daemon()
+    await world.clock.advance(30)
+    await world.start_daemon()
+    await world.run(5)
+    await world.until_healed()
+    lost = await world.fetch("SELECT reason FROM oracle_gaps WHERE state = 'unrecoverable'")
+    assert {row["reason"] for row in lost} == {"legacy accounts keep no history in transactions"}
+    assert len(lost) == 3
+    await world.assert_table_is_the_ledger_later()
+
+
+async def test_a_daemon_that_is_blind_while_another_watches_leaves_one_row_a_print(start: Start) -> None:
+    world = await start()
+    await world.start_daemon()
+    first = world._tasks
+    await world.start_daemon()
+    world._tasks += first
+    await world.run(60)
+    await world.kill_daemon()
+    await world.clock.advance(60)
+    await world.start_daemon()
+    first = world._tasks
+    await world.start_daemon()
+    world._tasks += first
+    await world.run(5)
+    await world.until_healed()
+    await world.assert_table_is_the_ledger_later()
