@@ -21,6 +21,7 @@ from quantdesk_oracle.model import (
 )
 from quantdesk_oracle.ops.metrics import Metrics
 from quantdesk_oracle.pricing.acceptance import StorageLimits
+from quantdesk_oracle.pricing.quarantine import SecondOpinion
 from quantdesk_oracle.pricing.use import IndexUse, UseLimits
 from quantdesk_oracle.workers.ingest import REMEMBERED_PRINTS, Ingest
 from quantdesk_oracle.workers.state import Markets
@@ -69,6 +70,7 @@ class Intake:
             symbol="SOL-PERP",
             market=SimpleNamespace(feeds=self.feeds, storage=StorageLimits(**limits)),
             index=IndexUse(len(self.feeds), UseLimits()),
+            second_source=SecondOpinion(),
         )
         self.markets = Markets([self.state])  # type: ignore[list-item]
         self.writer, self.journal = _Writer(), _Journal()
