@@ -27,6 +27,7 @@ from quantdesk_oracle.workers.history_reader import HistoryReader
 from quantdesk_oracle.workers.ingest import Ingest
 from quantdesk_oracle.workers.journal import Journal
 from quantdesk_oracle.workers.marks import MarkWorker
+from quantdesk_oracle.workers.position_health import PositionHealth
 from quantdesk_oracle.workers.samples import SampleWorker
 from quantdesk_oracle.workers.state import Markets
 from quantdesk_oracle.workers.status import Status
@@ -87,6 +88,7 @@ class Parts:
     backup: Subscription | None = None
     """The second subscription, where there are to be two."""
     drain: DrainWorker | None = None
+    positions: PositionHealth | None = None
 
     @property
     def writers(self) -> dict[str, BatchWriter[Any]]:
@@ -170,7 +172,9 @@ def assemble(world: World, markets: Markets) -> Parts:
     status = Status(markets, ingest, clock_guard, heartbeat, clock, poller, subscription)
     trouble.status = status
     status.book_trouble = lambda: books.unreadable
+    positions = PositionHealth(markets, database, journal, clock) if settings.refresh_positions else None
     parts = Parts(
+        positions=positions,
         markets=markets,
         prices=prices,
         marks=marks,

@@ -233,6 +233,8 @@ class Daemon:
         start("samples", parts.samples.run())
         start("marks", parts.mark_worker.run())
         start("funding", parts.funding.run())
+        if parts.positions is not None:
+            start("positions", parts.positions.run())
         start("status", parts.status.run())
         start("polling", parts.poller.run())
         start("subscription", parts.subscription.run())
@@ -260,7 +262,9 @@ class Daemon:
         await supervisor.stop("watch", "healing")
         async with _at_most(SAMPLES_SECONDS):
             await parts.samples.drained(self._clock.now())
-        await supervisor.stop("samples", "funding", "journal", "status", "clock_guard", "upkeep", "drain")
+        await supervisor.stop(
+            "positions", "samples", "funding", "journal", "status", "clock_guard", "upkeep", "drain"
+        )
         await supervisor.stop("instances")
         await parts.samples.keep_rest()
         self._tell_set_aside()

@@ -158,6 +158,10 @@ class FundingSection(_Section):
     late_after: Annotated[Decimal, Field(ge=10, le=3_600)] = Decimal(60)
 
 
+class PositionsSection(_Section):
+    refresh: bool = False
+
+
 class ClockSection(_Section):
     tolerance: Annotated[Decimal, Field(ge=Decimal("0.1"), le=60)] = Decimal(2)
 
@@ -238,6 +242,7 @@ class ConfigFile(_Section):
     use: UseSection = UseSection()
     mark: MarkSection = MarkSection()
     funding: FundingSection = FundingSection()
+    positions: PositionsSection = PositionsSection()
     clock: ClockSection = ClockSection()
     markets: Annotated[tuple[MarketSection, ...], Field(min_length=1)] = DEFAULT_MARKETS
 

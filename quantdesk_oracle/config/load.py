@@ -219,6 +219,7 @@ def _settings(
         log_format=file.log.format,
         mark_interval=_micros(file.mark.interval),
         mark_notify=file.mark.notify,
+        refresh_positions=file.positions.refresh,
         settle_delay=_micros(file.funding.settle_delay),
         late_after=_micros(file.funding.late_after),
         clock_tolerance=_micros(file.clock.tolerance),

@@ -134,6 +134,8 @@ class Settings:
     log_format: str
     mark_interval: int
     """µs."""
+    refresh_positions: bool
+    """Whether open positions are brought to each new mark."""
     mark_notify: bool
     """Whether listeners of the channel quantdesk_marks are told of each mark."""
     settle_delay: int
