@@ -29,7 +29,7 @@ __all__ = ["program"]
 
 SEEDS = int(os.environ.get("QUANTDESK_TEST_CHAOS_SEEDS", "1"))
 FIRST_SEED = int(os.environ.get("QUANTDESK_TEST_CHAOS_FIRST_SEED", "1"))
-FAULTS = int(os.environ.get("QUANTDESK_TEST_CHAOS_FAULTS", "6"))
+FAULTS = int(os.environ.get("QUANTDESK_TEST_CHAOS_FAULTS", "4"))
 HEALED_SECONDS = 120.0
 GRACE = 12.0
 """Seconds after a fault in which marks may be missing: a restart's proof of the feed, a reconnect, recovery."""
