@@ -71,6 +71,7 @@ RPC_ERROR_KINDS = (
     NodeProtocolError.kind,
     "subscription",
     "timeout",
+    "unauthorized",
     "wrong_cluster",
     OTHER,
 )

@@ -125,6 +125,9 @@ class Prometheus:
     def __init__(self, url: str) -> None:
         self._client = httpx.Client(base_url=url, timeout=10, trust_env=False)
 
+    def close(self) -> None:
+        self._client.close()
+
     def get(self, path: str, **parameters: str) -> Any:
         return self._client.get(f"/api/v1/{path}", params=parameters).json()["data"]
 
@@ -166,7 +169,9 @@ def prometheus(root: Path, tmp_path: Path) -> Iterator[tuple[Prometheus, int]]:
             stdout=log,
             stderr=log,
         )
-    yield Prometheus(f"http://127.0.0.1:{own}"), daemon
+    server = Prometheus(f"http://127.0.0.1:{own}")
+    yield server, daemon
+    server.close()
     process.terminate()
     process.wait(15)
 
