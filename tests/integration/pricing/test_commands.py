@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterator
 from decimal import Decimal
 
+import asyncpg
 import pytest
+import structlog
 from typer.testing import CliRunner, Result
 
 from quantdesk_oracle.cli import app
 from quantdesk_oracle.model import SECOND
 from tests.integration.pricing.world import START, World, make_world
+from tests.postgres import execute
 
 AT = "2026-01-10T00:"
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """A command sends the log to the runner's stderr, which is closed when it ends."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -35,8 +47,6 @@ def call(dsn: str, *arguments: str) -> Result:
 
 async def on_thread(dsn: str, *arguments: str) -> Result:
     """The command runs an event loop of its own."""
-    import asyncio
-
     return await asyncio.to_thread(call, dsn, *arguments)
 
 
@@ -54,8 +64,6 @@ async def test_an_audit_of_untouched_rows_is_exact_and_of_a_touched_one_is_not(h
     for what in ("mark", "funding"):
         result = await on_thread(history, what, "audit", *span, "--json")
         assert (result.exit_code, json.loads(result.stdout)["differences"]) == (0, [])
-    from tests.postgres import execute
-
     await execute(
         history,
         "UPDATE mark_prices SET mark_price = mark_price + 1e-12 WHERE created_at = '2026-01-10T00:01:00Z'",
@@ -66,8 +74,6 @@ async def test_an_audit_of_untouched_rows_is_exact_and_of_a_touched_one_is_not(h
 
 
 async def test_expired_inputs_have_an_exit_code_of_their_own(history):
-    from tests.postgres import execute
-
     await execute(history, "DELETE FROM premium_samples")
     result = await on_thread(history, "funding", "audit", "--from", f"{AT}00:00", "--to", f"{AT}03:00")
     assert result.exit_code == 66
@@ -113,8 +119,6 @@ async def test_a_rate_is_set_once_within_its_cap_and_with_its_actor(history):
     assert json.loads(done.stdout) == {"market": "BTC-PERP", "boundary": f"{AT}03:00Z", "rate": "0.041"}
     again = await on_thread(history, *common, "--rate", "0.01")
     assert again.exit_code == 1
-    import asyncpg
-
     connection = await asyncpg.connect(history)
     row = await connection.fetchrow("SELECT * FROM funding_rates ORDER BY created_at DESC LIMIT 1")
     await connection.close()
@@ -122,8 +126,6 @@ async def test_a_rate_is_set_once_within_its_cap_and_with_its_actor(history):
 
 
 async def test_a_halt_is_written_with_its_reason_and_ends_with_resume(history):
-    import asyncpg
-
     connection = await asyncpg.connect(history)
     question = "SELECT halted_reason FROM markets WHERE symbol = 'BTC-PERP'"
     assert (await on_thread(history, "market", "halt", "--reason", "upgrade")).exit_code == 0
