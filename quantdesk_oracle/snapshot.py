@@ -27,6 +27,7 @@ def tell_more(parts: Parts, world: World, instance: Instance) -> None:
     status.on_refresh = partial(_measure, world.metrics)
     status.more = {
         "endpoints": lambda: _endpoints(world),
+        "gaps": lambda: _open_gaps(parts),
         "spool": lambda: _spool(world),
         "events": lambda: [_event(event) for event in parts.journal.recent],
     }
@@ -58,6 +59,11 @@ def _endpoints(world: World) -> list[dict[str, Any]]:
         }
         for name, health in zip(endpoints.names, endpoints.healths, strict=True)
     ]
+
+
+def _open_gaps(parts: Parts) -> int:
+    # Asked for anew each time: healing counts into a new one.
+    return parts.healing.open_gaps.total()
 
 
 def _spool(world: World) -> dict[str, Any]:

@@ -122,6 +122,8 @@ class World:
             "clock_difference": 0.001,
             "endpoints": [{"name": "rpc.example", "active": True, "well": True}],
             "spool": {"rows": self.spooled},
+            "gaps": 0,
+            "instances": [{"id": "host-1", "state": "running", "ready": True, "seen_age": 2.0}],
             "events": self.events,
             "rows": {"oracle_prices": 12_345, "mark_prices": 10_000},
             "updates": 12_345,
@@ -213,6 +215,7 @@ def test_a_healthy_daemon_is_shown_as_ready(page: Open) -> None:
         "100 %",
     ):
         assert shown in card, card
+    assert "running, ready, seen 2 s ago" in text(browser, "#database")
     assert browser.console() == []
 
 

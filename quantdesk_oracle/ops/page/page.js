@@ -154,6 +154,8 @@ function showDatabase(status) {
   terms(byId("database"), [
     ["State", trouble || "takes everything", trouble ? "bad" : ""],
     ...(spool.rows === undefined ? [] : [["Waiting on disk", `${number(spool.rows, 0)} rows`, spool.rows ? "warn" : ""]]),
+    ...(status.instances || []).map((one) => [`Daemon ${one.id}`,
+      `${one.state}, ${one.ready ? "ready" : "not ready"}, seen ${span(one.seen_age)} ago`, one.ready ? "" : "warn"]),
     ["Clock difference", `${Number(status.clock_difference).toFixed(3)} s`],
     ["Event loop", loop.alive ? "moves" : `stuck for ${span(loop.age_seconds)}`, loop.alive ? "" : "bad"],
   ]);
