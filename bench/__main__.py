@@ -16,7 +16,7 @@ from rich.console import Console
 from bench import machine, report
 from bench.plan import FULL, QUICK
 
-NAMES = ("decode", "stages", "receive", "insert", "pipeline")
+NAMES = ("decode", "stages", "receive", "insert", "pipeline", "footprint")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

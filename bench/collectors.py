@@ -19,7 +19,7 @@ from bench.processes import ROOT, Feeder, Talker
 from bench.servers import DATABASE, add_markets
 from tests.postgres import PostgresServer, free_port
 
-_PROGRAM = Path(sys.executable).parent / "quantdesk-oracle"
+PROGRAM = Path(sys.executable).parent / "quantdesk-oracle"
 _HEAD = "[mark]\ninterval = {interval}\n"
 
 
@@ -43,7 +43,7 @@ class Daemon:
         path = configuration(folder, count, _HEAD.format(interval=mark_interval))
         self._log = (folder / "log").open("w+")
         self._process = subprocess.Popen(
-            [_PROGRAM, "run", "--json", "--config", path, "--state-dir", folder / "state"],
+            [PROGRAM, "run", "--json", "--config", path, "--state-dir", folder / "state"],
             env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=self._log,
         )  # fmt: skip
         self.pid = self._process.pid

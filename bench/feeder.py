@@ -2,6 +2,7 @@
 
     python -m bench.feeder FEEDS     says its ports as JSON, then obeys a JSON object a line:
         {"rate": 1000, "seconds": 5}     push at that pace (0: as fast as the client reads), evenly, and say how it went
+        {"refresh": true}                let every account hold a print of this second, without a word
         {"ledger": "file"}               write what was pushed so far: market, publish time, slot, values, µs when sent
 
 It never waits for a client at a set pace: what a client does not read piles up, and shows as lag.
@@ -39,9 +40,7 @@ class Feeder:
         self._feeds = feeds(count)
         self._by_address = {feed.address: feed for feed in self._feeds}
         self._pushed = 0
-        self._accounts = {
-            feed.address: feed.account(feed.print_of(0, int(time.time()) - 1)) for feed in self._feeds
-        }
+        self._accounts = self._polled()
         self._ledger: list[tuple[int, int, int, int, int, int, int, int]] = []
         self._transport: asyncio.Transport | None = None
         self._subscriptions: dict[int, int] = {}
@@ -146,6 +145,15 @@ class Feeder:
         )
         return text_frame(notification(one.slot, account, self._subscriptions[number]))
 
+    def refresh(self) -> dict[str, Any]:
+        """Let every account hold a print of this second, for those who poll; nobody is notified."""
+        self._accounts = self._polled()
+        return {"accounts": len(self._accounts)}
+
+    def _polled(self) -> dict[str, bytes]:
+        sweep, now = self._pushed // len(self._feeds), int(time.time())
+        return {feed.address: feed.account(feed.print_of(sweep, now)) for feed in self._feeds}
+
     def write_ledger(self, file: str) -> dict[str, Any]:
         """CSV: market, publish time (s), slot, exponent, price, confidence, EMA price, EMA confidence, sent (µs)."""
         with open(file, "w", encoding="utf-8", newline="") as stream:
@@ -171,7 +179,9 @@ async def _serve(count: int) -> None:
     print(json.dumps({"rpc": ports[0], "ws": ports[1]}), flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
         order = json.loads(line)
-        if "ledger" in order:
+        if "refresh" in order:
+            answer = feeder.refresh()
+        elif "ledger" in order:
             answer = feeder.write_ledger(order["ledger"])
         else:
             answer = await feeder.push(order["rate"], order["seconds"])
