@@ -86,3 +86,17 @@ async def fresh_dsn(postgres: PostgresServer) -> AsyncIterator[str]:
     await execute(postgres.dsn(), f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
     yield postgres.dsn(name)
     await execute(postgres.dsn(), f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def killable() -> Iterator[PostgresServer]:
+    """A server of one test's own, to be killed and frozen. Its database has no schema."""
+    folder = programs(18)
+    if folder is None:
+        pytest.skip("the embedded PostgreSQL is not installed")
+    server = PostgresServer(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()

@@ -13,7 +13,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from quantdesk_oracle.store import schema
 from tests.chaos.proxy import Link
 from tests.e2e import truth, world
 from tests.e2e.conftest import Program, program
-from tests.postgres import PostgresServer, programs
+from tests.postgres import PostgresServer
 
 __all__ = ["program"]
 
@@ -124,32 +124,21 @@ class Stage:
 
 
 @pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    folder = programs(18)
-    if folder is None:
-        pytest.skip("the embedded PostgreSQL is not installed")
-    server = PostgresServer(folder)
-    server.start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture
 async def stage(
-    server: PostgresServer, program: Program, tmp_path: Path, request: pytest.FixtureRequest
+    killable: PostgresServer, program: Program, tmp_path: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[Stage]:
-    async with world.connected(server.dsn()) as connection:
+    async with world.connected(killable.dsn()) as connection:
         await schema.apply(connection)
-    await world.shorten_funding(server.dsn())
+    await world.shorten_funding(killable.dsn())
     seed: int = request.param
     node = await world.start_node(program, tmp_path, seed=seed)
     async with contextlib.AsyncExitStack() as stack:
-        links = [await stack.enter_async_context(Link(server.port).running()) for _ in range(2)]
+        links = [await stack.enter_async_context(Link(killable.port).running()) for _ in range(2)]
         daemons = [
-            world.Daemon(program, node, tmp_path / f"daemon-{number}", server.dsn(port=link.port))
+            world.Daemon(program, node, tmp_path / f"daemon-{number}", killable.dsn(port=link.port))
             for number, link in enumerate(links)
         ]
-        stage = Stage(server, daemons, links, random.Random(seed))
+        stage = Stage(killable, daemons, links, random.Random(seed))
         await asyncio.gather(*[stage._start(daemon) for daemon in daemons])
         yield stage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 from quantdesk_oracle.store import schema
 from tests.e2e import truth, world
 from tests.e2e.conftest import Program
-from tests.postgres import TEMPLATE, PostgresServer, execute, programs
+from tests.postgres import TEMPLATE, PostgresServer, execute
 
 Errors = Callable[[int], list[dict[str, Any]]]
 COMPLAINTS = ("warning", "error", "critical")
@@ -63,18 +63,6 @@ async def assert_prints_lie_close(connection: Any, ledger: Path) -> None:
     # Of the last slot, one market's print may have come after the daemons had ended.
     inner = [row for row in expected if row[2] < last]
     assert sorted(row for row in stored if row[2] < last) == sorted(inner)
-
-
-@pytest.fixture
-def killable() -> Iterator[PostgresServer]:
-    """A server of this test's own, to be killed and frozen; its database `postgres` has the schema."""
-    folder = programs(18)
-    if folder is None:
-        pytest.skip("the embedded PostgreSQL is not installed")
-    server = PostgresServer(folder)
-    server.start()
-    yield server
-    server.remove()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 import pytest
@@ -16,7 +16,7 @@ from quantdesk_oracle.store import series
 from quantdesk_oracle.store.database import Database
 from quantdesk_oracle.store.faults import DatabaseTroubleError, Kind, RowFaultError
 from tests.integration.store.conftest import Markets
-from tests.postgres import PostgresServer, execute, free_port, programs
+from tests.postgres import PostgresServer, execute, free_port
 from tests.rows import a_print
 
 ODD = "p@ss:w/rd?&=#%[] é'\""
@@ -219,33 +219,21 @@ async def test_who_is_cancelled_in_the_middle_of_a_batch_leaves_a_pool_that_work
 
 
 async def test_a_frozen_server_lets_nobody_wait_longer_than_asked(
-    markets_of_a_killable: PostgresServer,
+    killable: PostgresServer,
 ) -> None:
-    database = a_database(markets_of_a_killable.dsn(), command_timeout=30)
+    database = a_database(killable.dsn(), command_timeout=30)
     await database.open()
     await series.database_clock(database)
-    markets_of_a_killable.freeze()
+    killable.freeze()
     try:
         async with asyncio.timeout(10):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.3):
                     await series.database_clock(database)
     finally:
-        markets_of_a_killable.thaw()
+        killable.thaw()
     assert await series.database_clock(database) > 0
     await database.close()
-
-
-@pytest.fixture
-def markets_of_a_killable() -> Iterator[PostgresServer]:
-    """A server of this test's own, to be frozen and killed."""
-    folder = programs(18)
-    if folder is None:
-        pytest.skip("the embedded PostgreSQL is not installed")
-    server = PostgresServer(folder)
-    server.start()
-    yield server
-    server.remove()
 
 
 async def test_of_several_hosts_the_one_that_may_be_written_is_taken_also_after_a_failover(
