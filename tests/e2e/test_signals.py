@@ -1,7 +1,8 @@
-"""SIGHUP to a real process: thresholds are read again, and it never kills."""
+"""Signals to a real process: SIGHUP reads thresholds again and never kills; a second SIGTERM does not wait."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import time
@@ -13,6 +14,7 @@ import pytest
 
 from tests.e2e.conftest import Program
 from tests.e2e.test_demo import wait_for_signal_handlers
+from tests.postgres import PostgresServer, execute
 
 Errors = Callable[[int], list[dict[str, Any]]]
 
@@ -63,3 +65,29 @@ def test_a_sighup_during_start_kills_nothing(program: Program, state_dir: Path, 
     assert process.returncode == 0
     assert "rows" in json.loads(out)
     assert until_logged(errors, "settings.reread")
+
+
+def test_a_second_sigterm_leaves_at_once(
+    program: Program, state_dir: Path, errors: Errors, postgres_18: PostgresServer
+) -> None:
+    asyncio.run(execute(postgres_18.dsn(), "CREATE DATABASE left_at_once TEMPLATE with_schema"))
+    process = program(
+        "run",
+        "--json",
+        "--state-dir",
+        state_dir,
+        DATABASE_URL=postgres_18.dsn("left_at_once"),
+        SOLANA_NETWORK="localnet",
+        RPC_URL="http://127.0.0.1:1",
+    )
+    until_logged(errors, "daemon.started")
+    postgres_18.freeze()  # now draining takes as long as it may
+    try:
+        process.terminate()
+        until_logged(errors, "daemon.stopping")
+        process.terminate()
+        assert process.wait(5) == 1
+    finally:
+        postgres_18.thaw()
+    asyncio.run(execute(postgres_18.dsn(), "DROP DATABASE left_at_once WITH (FORCE)"))
+    assert [line for line in errors(0) if line["event"] == "daemon.stopped"] == []
