@@ -122,6 +122,7 @@ class _FeedIntake:
         self._last_print: PriceUpdate | None = None
         self._quarantine = Quarantine()
         self._opinion = Agreement.SILENT
+        self._may_be_missing = feed.configured_by is None and feed is not state.market.feeds[0]
         self.name = feed.name
         self.refused: str | None = None
 
@@ -130,6 +131,11 @@ class _FeedIntake:
         delivered = (observation.owner, observation.data)
         if delivered == self._last:
             self._again(observation, highest_slot)
+            return
+        if observation.data is None and self._may_be_missing:
+            # Nobody named this account: it is derived for an older generation, and is simply not there.
+            log.info("account.missing", feed=self.name, account=observation.pubkey)
+            self.refused, self._last, self._last_print = Reason.ACCOUNT_MISSING.value, delivered, None
             return
         try:
             update = self._decode(observation)

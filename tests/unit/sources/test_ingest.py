@@ -182,6 +182,24 @@ def test_each_refusal_has_its_own_reason_in_count_metric_event_and_status(
     assert intake.ingest.feeds[GENERATION_3.name] == reason.value
 
 
+def test_an_older_generation_that_nobody_named_may_be_missing() -> None:
+    intake = Intake(GENERATION_3, GENERATION_2)
+    intake.deliver(GENERATION_2, data=None, owner="")
+    assert not intake.ingest.rejected
+    assert intake.journal.events == []
+    assert intake.ingest.feeds == {
+        GENERATION_3.name: None,
+        GENERATION_2.name: Reason.ACCOUNT_MISSING.value,
+    }
+
+
+def test_an_older_generation_that_somebody_named_may_not_be_missing() -> None:
+    named = replace(GENERATION_2, configured_by="SOL_ORACLE_ACCOUNT")
+    intake = Intake(GENERATION_3, named)
+    intake.deliver(named, data=None, owner="")
+    assert intake.ingest.rejected == {Reason.ACCOUNT_MISSING: 1}
+
+
 def test_a_partial_print_is_stored_where_the_operator_says_so() -> None:
     intake = Intake(accept_partial=True)
     intake.deliver(signatures=5)
