@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -128,7 +128,8 @@ class Status:
 
     def markets(self) -> list[MarketStatus]:
         """Every market now."""
-        return [self._market(state) for state in self._markets]
+        refused = self._ingest.feeds
+        return [self._market(state, refused) for state in self._markets]
 
     def heartbeat_age(self) -> float:
         return self._heartbeat.age()
@@ -139,13 +140,13 @@ class Status:
     def status(self) -> dict[str, Any]:
         return self._status
 
-    def _market(self, state: MarketState) -> MarketStatus:
+    def _market(self, state: MarketState, refused: Mapping[str, str | None]) -> MarketStatus:
         now, slot = self._clock.now(), self._markets.highest_slot
-        in_use = state.index.at(now, slot)
+        in_use = state.index.look(now, slot)
         update = in_use.update
         parameters = state.parameters_at(now)
         names = [feed.name for feed in state.market.feeds]
-        refusals = [reason for name, reason in self._ingest.feeds.items() if name in names and reason]
+        refusals = [reason for name in names if (reason := refused.get(name))]
         return MarketStatus(
             market=state.symbol,
             freshness=in_use.freshness,
