@@ -118,6 +118,7 @@ class FeedUse:
         self._proven = False
 
 
+_USABLE = (Freshness.FRESH, Freshness.STALE)
 _RANK = {Freshness.FRESH: 0, Freshness.STALE: 1, Freshness.UNPROVEN: 2, Freshness.DEAD: 3}
 
 
@@ -136,19 +137,24 @@ class IndexUse:
             feed.limit(limits)
 
     def at(self, instant: int, highest_slot: int) -> InUse:
-        """The index at ``instant``: the freshest state of any feed, of equals the newest generation."""
+        """The index at ``instant``, to be used: no later instant is answered with an older print."""
+        in_use = self.look(instant, highest_slot)
+        if in_use.freshness in _USABLE:
+            self._last = in_use
+        return in_use
+
+    def look(self, instant: int, highest_slot: int) -> InUse:
+        """The freshest state of any feed at ``instant``, of equals the newest generation; nothing is noted."""
         options = [
             InUse(*feed.at(instant, highest_slot), position) for position, feed in enumerate(self.feeds)
         ]
         best = min(options, key=lambda option: _RANK[option.freshness])
-        usable = (Freshness.FRESH, Freshness.STALE)
-        if best.freshness not in usable or best.update is None:
-            return best
         last = self._last
-        if last is not None and last.update is not None and best.update.identity < last.update.identity:
+        if best.freshness not in _USABLE or best.update is None or last is None or last.update is None:
+            return best
+        if best.update.identity < last.update.identity:
             # Another generation was ahead when this one became fresh again: keep to the newer print.
             kept = freshness_of(last.update, instant, highest_slot, self._limits)
-            if kept in usable:
+            if kept in _USABLE:
                 return InUse(kept, last.update, last.feed)
-        self._last = best
         return best
