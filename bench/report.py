@@ -60,7 +60,8 @@ def _quartiles(value: Spread) -> str:
 def _factor(result: Result) -> str:
     if result.advantage is None:
         return ""
-    return f"{figure(result.advantage.median)} × ({_quartiles(result.advantage)})"
+    quartiles = _quartiles(result.advantage)
+    return f"{figure(result.advantage.median)} ×" + (f" ({quartiles})" if quartiles else "")
 
 
 def _plain(value: object) -> object:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bench.feeds import OWNER, Feed, feeds, notification
-from bench.measure import Case, Contender, Round, compared, interleaved
+from bench.measure import Case, Contender, Result, Round, interleaved, spread
 from bench.offline import assembled
 from bench.plan import Plan
 from quantdesk_oracle.model import Observation, Source
@@ -44,8 +44,9 @@ def run(plan: Plan) -> list[Case]:
         "account bytes → print": _each(decode_price, [one.data for one in observations]),
         "print → verdict": _each(lambda one: judge(one, DEFAULT_LIMITS, now), prints),
     }
-    contenders = [Contender(name, each) for name, each in stages.items()]
-    return [compared(NAME, f"CPU of a stage, {COUNT:,} feeds", "µs", interleaved(contenders, plan.rounds))]
+    figures = interleaved([Contender(name, each) for name, each in stages.items()], plan.rounds)
+    results = tuple(Result(name, spread(values)) for name, values in figures.items())
+    return [Case(NAME, f"CPU of a stage, {COUNT:,} feeds", "µs", results)]
 
 
 def _frames(some: Sequence[Feed], first: int, count: int) -> list[bytes]:
