@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.postgres import TEMPLATE, PostgresServer, execute, make_template, programs
 
@@ -31,6 +32,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ours = name.startswith(("QUANTDESK_", "SUPABASE_")) and not name.startswith("QUANTDESK_TEST_")
         if ours or name in PROJECT_VARIABLES or name.endswith("_ORACLE_ACCOUNT"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _log_as_found() -> Iterator[None]:
+    """A command that a test has run in this process leaves its log, whose stream is closed by then, to nobody."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
