@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from solders.pubkey import Pubkey
 
-from quantdesk_oracle.localnet.keccak import keccak256_each
 from quantdesk_oracle.pyth import layouts
+from quantdesk_oracle.pyth.keccak import keccak256_each
 
 if TYPE_CHECKING:
     from quantdesk_oracle.model import PriceUpdate

@@ -9,6 +9,8 @@ import base64
 from hashlib import sha256
 from typing import Any
 
+from quantdesk_oracle.pyth.keccak import keccak256
+
 SOL_FEED = bytes.fromhex("ef0d8b6fda2ceba41da15d4095d1da392a0d2f8ed0c6c7bc0f4cfac8c280b56d")
 AUTHORITY = bytes(range(32))
 PRODUCT = bytes(range(32, 64))
@@ -127,6 +129,47 @@ def update_price_feed(message: bytes, proof: list[bytes], shard: int = 0, feed_i
     """Data of the push program's instruction."""
     start = discriminator("global:update_price_feed") + _merkle_update(message, proof)
     return start + b"\0" + _int(shard, 2) + feed_id
+
+
+def accumulator_update(
+    messages: list[bytes], slot: int, *, others: int = 5, damage: int | None = None
+) -> bytes:
+    """An update as Hermes serves it: each message with its proof in a tree that holds ``others`` besides.
+
+    ``damage``: the byte of the update that is flipped.
+    """
+    leaves = [*messages, *(bytes([index]) * 40 for index in range(others))]
+    root, proofs = _merkle(leaves)
+    payload = b"AUWV\0" + slot.to_bytes(8, "big") + (10_000).to_bytes(4, "big") + root
+    vaa = b"\x01" + bytes(4) + bytes([13]) + bytes(66 * 13) + bytes(4 + 4 + 2 + 32 + 8 + 1) + payload
+    head = b"PNAU\x01\0\0\0" + len(vaa).to_bytes(2, "big") + vaa + bytes([len(messages)])
+    body = b"".join(
+        len(message).to_bytes(2, "big") + message + bytes([len(proof)]) + b"".join(proof)
+        for message, proof in zip(messages, proofs, strict=False)
+    )
+    update = bytearray(head + body)
+    if damage is not None:
+        update[damage] ^= 1
+    return bytes(update)
+
+
+def _merkle(leaves: list[bytes]) -> tuple[bytes, list[list[bytes]]]:
+    """The root of a tree over ``leaves``, and the proof of each, leaf side first; an odd one is paired with zeros."""
+    level = [_digest(b"\0" + leaf) for leaf in leaves]
+    proofs: list[list[bytes]] = [[] for _ in leaves]
+    at = list(range(len(leaves)))
+    while len(level) > 1:
+        level += [bytes(20)] * (len(level) % 2)
+        for leaf, position in enumerate(at):
+            proofs[leaf].append(level[position ^ 1])
+            at[leaf] = position // 2
+        pairs = zip(level[::2], level[1::2], strict=True)
+        level = [_digest(b"\x01" + min(pair) + max(pair)) for pair in pairs]
+    return level[0], proofs
+
+
+def _digest(content: bytes) -> bytes:
+    return keccak256(content)[:20]
 
 
 def dump(pubkey: str, owner: str, data: bytes) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 from pathlib import Path
@@ -11,10 +10,8 @@ from typing import Any
 import pytest
 
 from quantdesk_oracle.errors import DecodeError
-from quantdesk_oracle.localnet import keccak as other_keccak
 from quantdesk_oracle.model import Reason
 from quantdesk_oracle.pyth.accumulator import decode_accumulator_update, decode_root
-from quantdesk_oracle.pyth.keccak import keccak256
 
 
 @pytest.fixture(params=["docs_latest", "docs_stream_0"])
@@ -23,23 +20,6 @@ def sample(request: pytest.FixtureRequest, shared: Path) -> tuple[bytes, dict[st
     folder = shared / "hermes"
     data = bytes.fromhex((folder / f"{request.param}.pnau.hex").read_text().strip())
     return data, json.loads((folder / "expected_pnau.json").read_text())[request.param]
-
-
-@pytest.mark.parametrize(
-    ("message", "digest"),
-    [
-        (b"", "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"),
-        (b"abc", "4e03657aea45a94fc7d47ba826c8d667c0d1e6e33a64a036ec44f58fa12d6c45"),
-    ],
-)
-def test_keccak_256_of_published_vectors(message: bytes, digest: str) -> None:
-    assert keccak256(message).hex() == digest
-
-
-@pytest.mark.parametrize("size", [1, 84, 86, 134, 135, 136, 137, 271, 272, 500])
-def test_keccak_256_agrees_with_the_local_nodes(size: int) -> None:
-    message = hashlib.shake_128(str(size).encode()).digest(size)
-    assert keccak256(message) == other_keccak.keccak256(message)
 
 
 def test_a_real_update_decodes_to_its_values(sample: tuple[bytes, dict[str, Any]]) -> None:

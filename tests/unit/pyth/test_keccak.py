@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from quantdesk_oracle.localnet import keccak
+from quantdesk_oracle.pyth import keccak
 
 
 @pytest.mark.parametrize(
