@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from quantdesk_oracle.errors import NodeError, NodeProtocolError
+from quantdesk_oracle.errors import NodeProtocolError
 from quantdesk_oracle.model import Observation, Source
-from quantdesk_oracle.retry import until_it_works
+from quantdesk_oracle.sources.follow import follow
 from quantdesk_oracle.sources.rpc import ACCOUNTS_PER_REQUEST
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
+    from quantdesk_oracle.errors import NodeError
     from quantdesk_oracle.sources.rpc import RpcClient
     from quantdesk_oracle.sources.sink import Sink
     from quantdesk_oracle.sources.wire import AccountState
@@ -42,6 +43,7 @@ class Poller:
         self._interval = interval
         self._on_read = on_read
         self._asked = asyncio.Event()
+        self.had_worked = False
         self.failing: str | None = None
         """Why the last poll failed; None when it did not."""
 
@@ -51,15 +53,28 @@ class Poller:
 
     async def run(self) -> None:
         """Poll until cancelled; trouble with the node is waited out."""
+        await follow(self, self._clock)
+
+    async def deliver(self) -> None:
+        """Poll, again and again, until that fails. Raises NodeError, always."""
+        self.had_worked = False
         while True:
-            async for attempt in until_it_works(self._clock, NodeError, on_failure=self._failed):
-                with attempt:
-                    await self._client.verify_cluster()
-                    await self.poll()
+            await self._client.verify_cluster()
+            await self.poll()
+            self.had_worked = True
             if self.failing is not None:
                 log.info("polling.restored", endpoint=self._client.endpoint)
                 self.failing = None
             await self._until_next()
+
+    def lost(self, error: NodeError, wait: float) -> None:
+        """A poll has failed."""
+        if self.failing is None:
+            log.warning(
+                "polling.failed", endpoint=self._client.endpoint, cause=str(error), retry_in=round(wait, 2)
+            )
+        self.failing = str(error)
+        self._client.endpoints.fail_over(str(error))
 
     async def poll(self) -> None:
         """Read every account once and hand the states to the sink. Raises NodeError."""
@@ -82,14 +97,6 @@ class Poller:
         owner = state.owner if state is not None else ""
         self._sink.observe(Observation(pubkey, owner, data, Source.POLL, received))
         self._on_read(pubkey, data)
-
-    def _failed(self, error: BaseException, wait: float) -> None:
-        if self.failing is None:
-            log.warning(
-                "polling.failed", endpoint=self._client.endpoint, cause=str(error), retry_in=round(wait, 2)
-            )
-        self.failing = str(error)
-        self._client.endpoints.fail_over(str(error))
 
     async def _until_next(self) -> None:
         sleeping = asyncio.ensure_future(self._clock.sleep(self._interval))

@@ -21,8 +21,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from quantdesk_oracle.errors import NodeError, NodeProtocolError, RateLimitedError
 from quantdesk_oracle.model import SECOND, Observation, Source
-from quantdesk_oracle.retry import STABLE_SECONDS, start_over, until_it_works
+from quantdesk_oracle.retry import STABLE_SECONDS
 from quantdesk_oracle.sources import wire
+from quantdesk_oracle.sources.follow import follow
 from quantdesk_oracle.sources.rpc import account_config, seconds_of
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class Subscription:
         self._established_at: int | None = None
         self._at = client.endpoints.follower(rank)
         self._endpoint = client.endpoints.names[self._at]
+        self.had_worked = False
         self.connected = False
         self.connections = 0
         """How many connections have been made."""
@@ -134,14 +136,23 @@ class Subscription:
 
     async def run(self) -> None:
         """Keep a connection until cancelled."""
-        async for attempt in until_it_works(self._clock, (SubscriptionLostError,), on_failure=self._announce):
-            with attempt:
-                try:
-                    await self._one_connection()
-                finally:
-                    if self._was_stable():
-                        start_over(attempt.retry_state)
-                    self._forget()
+        await follow(self, self._clock)
+
+    async def deliver(self) -> None:
+        """One connection, from its first moment to its last. Raises SubscriptionLostError, always."""
+        self.had_worked = False
+        try:
+            await self._one_connection()
+        finally:
+            self.had_worked = self._was_stable()
+            self._forget()
+
+    def lost(self, error: NodeError, wait: float) -> None:
+        """A connection has ended."""
+        assert isinstance(error, SubscriptionLostError)
+        self._metrics.reconnects[error.reason].inc()
+        log.info("subscription.retried", endpoint=self._endpoint, cause=str(error), retry_in=round(wait, 2))
+        self._on_lost(self._endpoint, error)
 
     def _was_stable(self) -> bool:
         """Whether the connection that has just ended had worked for a minute, its last silence left out."""
@@ -295,12 +306,6 @@ class Subscription:
         self._established_at = None
         for known in (self._requested, self._subscribed, self._delivered, self._ahead_since):
             known.clear()
-
-    def _announce(self, error: BaseException, wait: float) -> None:
-        assert isinstance(error, SubscriptionLostError)
-        self._metrics.reconnects[error.reason].inc()
-        log.info("subscription.retried", endpoint=self._endpoint, cause=str(error), retry_in=round(wait, 2))
-        self._on_lost(self._endpoint, error)
 
 
 async def _first_to_end(*works: Coroutine[Any, Any, None]) -> None:
