@@ -12,6 +12,8 @@ import structlog
 from quantdesk_oracle.model import Event, MarkPrice, Severity, StoredPrint
 from quantdesk_oracle.ops.events import EventLimiter
 from quantdesk_oracle.ops.heartbeat import Heartbeat
+from quantdesk_oracle.sources.hermes import FEEDS_AT_ONCE, hermes_clients
+from quantdesk_oracle.sources.hermes_stream import HermesStream
 from quantdesk_oracle.sources.polling import Poller
 from quantdesk_oracle.sources.probe import Probe
 from quantdesk_oracle.sources.subscription import Subscription, SubscriptionLostError
@@ -37,7 +39,7 @@ from quantdesk_oracle.workers.watch import WatchWorker
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
     from quantdesk_oracle.config import Settings
-    from quantdesk_oracle.errors import DatabaseError
+    from quantdesk_oracle.errors import DatabaseError, NodeError
     from quantdesk_oracle.ops.metrics import Metrics
     from quantdesk_oracle.sources.rpc import RpcClient
     from quantdesk_oracle.sources.subscription import Connector
@@ -89,6 +91,8 @@ class Parts:
     """The second subscription, where there are to be two."""
     drain: DrainWorker | None = None
     positions: PositionHealth | None = None
+    hermes: tuple[HermesStream, ...] = ()
+    """One for each fifty feeds; none where nobody wants Hermes."""
 
     @property
     def writers(self) -> dict[str, BatchWriter[Any]]:
@@ -131,7 +135,9 @@ def assemble(world: World, markets: Markets) -> Parts:
         insert_marks = publishing(database, insert_marks)
     marks: BatchWriter[MarkPrice] = writer("mark_prices", insert_marks)
     clock_guard = ClockGuard(database, journal, clock, settings.clock_tolerance)
-    ingest = Ingest(markets, prices, journal, metrics, clock=clock)
+    ingest = Ingest(
+        markets, prices, journal, metrics, clock=clock, second_source=settings.hermes.second_source
+    )
     samples = SampleWorker(markets, marks, database, clock, metrics, world.backlog)
     books = BookReader(markets, database, journal, patience=patience_of(settings.mark_interval))
     mark_worker = MarkWorker(
@@ -158,6 +164,7 @@ def assemble(world: World, markets: Markets) -> Parts:
     heartbeat = Heartbeat(clock, metrics.event_loop_lag)
     poller, subscriptions = _sources(world, ingest, journal)
     subscription = subscriptions[0]
+    hermes = _hermes(world, ingest, journal)
     healing = HealingWorker(
         markets,
         HistoryReader(world.client, database, markets.ids, clock),
@@ -172,9 +179,11 @@ def assemble(world: World, markets: Markets) -> Parts:
     status = Status(markets, ingest, clock_guard, heartbeat, clock, poller, subscription)
     trouble.status = status
     status.book_trouble = lambda: books.unreadable
+    status.hermes_trouble = lambda: next((one.failing for one in hermes if one.failing), None)
     positions = PositionHealth(markets, database, journal, clock) if settings.refresh_positions else None
     parts = Parts(
         positions=positions,
+        hermes=hermes,
         markets=markets,
         prices=prices,
         marks=marks,
@@ -260,6 +269,28 @@ def _sources(world: World, ingest: Ingest, journal: Journal) -> tuple[Poller, li
     )
     poller = Poller(client, ingest.pubkeys, ingest, clock, node.poll_interval, on_read=polled)
     return poller, subscriptions
+
+
+def _hermes(world: World, ingest: Ingest, journal: Journal) -> tuple[HermesStream, ...]:
+    settings, feed_ids = world.settings.hermes, world.settings.hermes_feeds
+
+    def lost(endpoint: str, error: NodeError) -> None:
+        journal.record(
+            "hermes.lost", Severity.WARNING, endpoint=endpoint, reason=error.kind, cause=str(error)
+        )
+
+    clients = hermes_clients(settings, world.clock) if feed_ids else ()
+    return tuple(
+        HermesStream(
+            clients,
+            feed_ids[start : start + FEEDS_AT_ONCE],
+            ingest,
+            world.clock,
+            world.metrics,
+            on_lost=lost,
+        )
+        for start in range(0, len(feed_ids), FEEDS_AT_ONCE)
+    )
 
 
 class _Trouble:

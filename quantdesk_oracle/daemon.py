@@ -120,7 +120,10 @@ class Daemon:
         Raises ConfigError, SchemaError, DatabaseError; what was opened is closed then.
         """
         async with self._closing_on_failure():
-            await asyncio.gather(check_decoder(), check_cluster(self._world.client))
+            checks = [check_decoder()]
+            if any(feed.on_chain for feed in self._settings.feeds):
+                checks.append(check_cluster(self._world.client))
+            await asyncio.gather(*checks)
             await self._world.database.open()
             await self._open_backlog()
             applied = await ensure_schema(self._world.database, when_made)
@@ -236,11 +239,14 @@ class Daemon:
         if parts.positions is not None:
             start("positions", parts.positions.run())
         start("status", parts.status.run())
-        start("polling", parts.poller.run())
-        start("subscription", parts.subscription.run())
-        if parts.backup is not None:
-            start("backup_subscription", parts.backup.run())
-        start("probe", parts.probe.run())
+        if parts.ingest.pubkeys:
+            start("polling", parts.poller.run())
+            start("subscription", parts.subscription.run())
+            if parts.backup is not None:
+                start("backup_subscription", parts.backup.run())
+            start("probe", parts.probe.run())
+        for number, stream in enumerate(parts.hermes):
+            start(f"hermes_{number}", stream.run())
         start("watch", parts.watch.run())
         start("healing", parts.healing.run())
         interval = watchdog_interval(os.environ, os.getpid())
@@ -259,6 +265,7 @@ class Daemon:
                 await before_stop()
             await parts.subscription.drained()
         await supervisor.stop("polling", "subscription", "backup_subscription", "probe", "marks")
+        await supervisor.stop(*(f"hermes_{number}" for number in range(len(parts.hermes))))
         await supervisor.stop("watch", "healing")
         async with _at_most(SAMPLES_SECONDS):
             await parts.samples.drained(self._clock.now())
@@ -297,6 +304,8 @@ class Daemon:
                 await self._world.backlog.close()
         async with _at_most(1.0):
             await self._world.client.close()
+            for stream in self._parts.hermes if self._parts is not None else ():
+                await stream.close()
         async with _at_most(1.0):
             await self._world.database.close()
 

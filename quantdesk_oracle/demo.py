@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from quantdesk_oracle.config import EndpointSettings
+from quantdesk_oracle.config import EndpointSettings, Feed
 from quantdesk_oracle.model import Generation
+from quantdesk_oracle.pyth.addresses import price_feed_address
 from quantdesk_oracle.store.database import Database, query
 from quantdesk_oracle.store.embedded import EmbeddedServer
 from quantdesk_oracle.store.markets import read_markets
@@ -65,6 +66,7 @@ class Demo:
                 ),
             ),
             markets=tuple(_simulated(market) for market in settings.markets),
+            hermes=replace(settings.hermes, second_source=False),
         )
         return self._settings
 
@@ -107,4 +109,7 @@ class Demo:
 def _simulated(market: Market) -> Market:
     """The market with only the feed that the local node serves, and a funding that can be watched."""
     feeds = tuple(feed for feed in market.feeds if feed.generation is Generation.CORE_UPGRADED)
+    if market.on_hermes and market.feed_id is not None:
+        address = price_feed_address(market.feed_id, Generation.CORE_UPGRADED)
+        feeds = (Feed(market.symbol, address, Generation.CORE_UPGRADED, market.feed_id),)
     return replace(market, feeds=feeds or market.feeds, funding_interval=FUNDING_INTERVAL)

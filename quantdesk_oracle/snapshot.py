@@ -27,6 +27,7 @@ def tell_more(parts: Parts, world: World, instance: Instance) -> None:
     status.on_refresh = partial(_measure, world.metrics)
     status.more = {
         "endpoints": lambda: _endpoints(world),
+        "hermes": lambda: _hermes(parts),
         "gaps": lambda: _open_gaps(parts),
         "spool": lambda: _spool(world),
         "events": lambda: [_event(event) for event in parts.journal.recent],
@@ -58,6 +59,18 @@ def _endpoints(world: World) -> list[dict[str, Any]]:
             "error_rate": health.error_rate,
         }
         for name, health in zip(endpoints.names, endpoints.healths, strict=True)
+    ]
+
+
+def _hermes(parts: Parts) -> list[dict[str, Any]]:
+    return [
+        {
+            "endpoint": stream.endpoint,
+            "connected": stream.connected,
+            "failing": stream.failing,
+            "silent_feeds": [feed_id.hex() for feed_id in sorted(stream.silent)],
+        }
+        for stream in parts.hermes
     ]
 
 

@@ -86,7 +86,21 @@ def _describe(settings: Any) -> dict[str, Any]:
         "schema_database_url": redact_dsn(database.schema_url.get_secret_value()),
         "http": f"{settings.http_host}:{settings.http_port}",
         "log": {"level": settings.log_level, "format": settings.log_format},
+        "hermes": _hermes(settings),
         "markets": [_market(market) for market in settings.markets],
+    }
+
+
+def _hermes(settings: Any) -> dict[str, Any]:
+    from quantdesk_oracle.config import endpoint_name
+
+    hermes = settings.hermes
+    return {
+        "second_source": hermes.second_source,
+        "hosts": [endpoint_name(url.get_secret_value()) for url in hermes.urls],
+        "benchmarks_host": endpoint_name(hermes.benchmarks_url.get_secret_value()),
+        "key": "set" if hermes.key else "not set",
+        "requests": hermes.requests,
     }
 
 
@@ -96,6 +110,7 @@ def _market(market: Any) -> dict[str, Any]:
         "feeds": [
             {
                 "account": feed.pubkey,
+                "source": feed.source or "solana",
                 "generation": feed.generation,
                 "feed_id": feed.feed_id.hex() if feed.feed_id else None,
                 "configured_by": feed.configured_by,

@@ -37,6 +37,7 @@ class Environment(BaseSettings):
     SOL_ORACLE_ACCOUNT: str = ""
     # ours
     SCHEMA_DATABASE_URL: str = ""
+    HERMES_API_KEY: str = ""
     QUANTDESK_CONFIG: str = ""
     QUANTDESK_STATE_DIR: str = ""
     QUANTDESK_HTTP_HOST: str = ""

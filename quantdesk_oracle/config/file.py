@@ -104,6 +104,15 @@ class SolanaSection(_Section):
         return self
 
 
+class HermesSection(_Section):
+    second_source: bool = False
+    urls: Annotated[tuple[str, ...], Field(min_length=1)] = ("https://hermes.pyth.network",)
+    benchmarks_url: str = "https://benchmarks.pyth.network"
+    requests: Annotated[int, Field(ge=2, le=100_000)] = 10
+    request_timeout: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(10)
+    silence_limit: Annotated[Decimal, Field(ge=1, le=600)] = Decimal(15)
+
+
 class DatabaseSection(_Section):
     pool_size: Annotated[int, Field(ge=2, le=64)] = 4
     batch_rows: Annotated[int, Field(ge=1, le=10_000)] = 500
@@ -188,6 +197,7 @@ class MarketSection(_Section):
     symbol: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9/_.-]*$")]
     base_asset: Annotated[str, Field(min_length=1, max_length=32)]
     quote_asset: Annotated[str, Field(min_length=1, max_length=32)] = "USD"
+    source: Literal["solana", "hermes"] = "solana"
     feed_id: FeedId | None = None
     generations: tuple[Literal["core_upgraded", "core"], ...] = ("core_upgraded", "core")
     accounts: tuple[Pubkey, ...] = ()
@@ -202,6 +212,12 @@ class MarketSection(_Section):
 
     @model_validator(mode="after")
     def _has_a_feed(self) -> MarketSection:
+        if self.source == "hermes":
+            if not self.feed_id or self.accounts:
+                raise ValueError(
+                    f"market {self.symbol} takes its prices from Hermes: give it a feed_id, and no accounts"
+                )
+            return self
         if not self.accounts and not (self.feed_id and self.generations):
             raise ValueError(f"market {self.symbol} has no feed: give it a feed_id, or accounts")
         return self
@@ -235,6 +251,7 @@ class ConfigFile(_Section):
     """The whole file."""
 
     solana: SolanaSection = SolanaSection()
+    hermes: HermesSection = HermesSection()
     database: DatabaseSection = DatabaseSection()
     http: HttpSection = HttpSection()
     log: LogSection = LogSection()

@@ -11,11 +11,12 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from quantdesk_oracle.config.environment import NETWORK_VARIABLES, Environment
-from quantdesk_oracle.config.file import ConfigFile, MarketSection, SolanaSection
+from quantdesk_oracle.config.file import ConfigFile, HermesSection, MarketSection, SolanaSection
 from quantdesk_oracle.config.settings import (
     DatabaseSettings,
     EndpointSettings,
     Feed,
+    HermesSettings,
     Market,
     NodeSettings,
     Settings,
@@ -23,7 +24,7 @@ from quantdesk_oracle.config.settings import (
 )
 from quantdesk_oracle.config.urls import database_problems, url_problems, websocket_url
 from quantdesk_oracle.errors import ConfigError
-from quantdesk_oracle.model import SECOND, Generation
+from quantdesk_oracle.model import SECOND, Generation, Source
 from quantdesk_oracle.pricing.acceptance import StorageLimits
 from quantdesk_oracle.pricing.use import UseLimits
 from quantdesk_oracle.pyth import addresses
@@ -136,7 +137,13 @@ _VARIABLE_OF_KEY = {
 }
 
 
-_URL_KEYS = (("solana", "rpc_urls"), ("solana", "ws_urls"), ("solana", "endpoints"))
+_URL_KEYS = (
+    ("solana", "rpc_urls"),
+    ("solana", "ws_urls"),
+    ("solana", "endpoints"),
+    ("hermes", "urls"),
+    ("hermes", "benchmarks_url"),
+)
 """Keys whose values are not repeated: a URL may hold a key."""
 
 
@@ -154,6 +161,8 @@ def _validate(content: Mapping[str, Any], path: Path | None, problems: list[str]
         problems.extend(url_problems(f"{key}.rpc_url", (endpoint.rpc_url,), ("http", "https")))
         if endpoint.ws_url:
             problems.extend(url_problems(f"{key}.ws_url", (endpoint.ws_url,), ("ws", "wss")))
+    problems.extend(url_problems("hermes.urls", file.hermes.urls, ("http", "https")))
+    problems.extend(url_problems("hermes.benchmarks_url", (file.hermes.benchmarks_url,), ("http", "https")))
     if file.solana.ws_urls and file.solana.rpc_urls and len(file.solana.ws_urls) != len(file.solana.rpc_urls):
         problems.append(
             f"WS_URL names {len(file.solana.ws_urls)} endpoints and RPC_URL {len(file.solana.rpc_urls)}: "
@@ -184,6 +193,10 @@ def _accounts(file: ConfigFile, environment: Environment, problems: list[str]) -
         variable, account = environment.oracle_account(market.base_asset)
         if not account:
             continue
+        if market.source == "hermes":
+            problems.append(
+                f"{variable} names an account, and {market.symbol} takes its prices from Hermes: remove one of the two"
+            )
         if not addresses.is_pubkey(account):
             problems.append(f"{variable} is {account!r}, expected an account: 32 bytes in base58")
         accounts[market.symbol] = (variable, account)
@@ -225,6 +238,7 @@ def _settings(
         clock_tolerance=_micros(file.clock.tolerance),
         supabase_url=environment.SUPABASE_URL,
         embedded_dsn=False,
+        hermes=_hermes(file.hermes, environment),
         other_secrets=tuple(
             SecretStr(key)
             for key in (environment.SUPABASE_ANON_KEY, environment.SUPABASE_SERVICE_ROLE_KEY)
@@ -281,6 +295,18 @@ def _endpoints(solana: SolanaSection) -> tuple[EndpointSettings, ...]:
     return tuple(endpoints)
 
 
+def _hermes(section: HermesSection, environment: Environment) -> HermesSettings:
+    return HermesSettings(
+        second_source=section.second_source,
+        urls=tuple(SecretStr(url) for url in section.urls),
+        benchmarks_url=SecretStr(section.benchmarks_url),
+        key=SecretStr(environment.HERMES_API_KEY) if environment.HERMES_API_KEY else None,
+        requests=section.requests,
+        request_timeout=float(section.request_timeout),
+        silence_limit=float(section.silence_limit),
+    )
+
+
 def _market(section: MarketSection, file: ConfigFile, named: tuple[str, str] | None) -> Market:
     band = section.band_bp if section.band_bp is not None else file.mark.band_bp
     return Market(
@@ -302,6 +328,9 @@ def _market(section: MarketSection, file: ConfigFile, named: tuple[str, str] | N
 def _feeds(section: MarketSection, named: tuple[str, str] | None) -> tuple[Feed, ...]:
     """A variable's account wins over the file's accounts, and these over addresses derived from the feed id."""
     feed_id = bytes.fromhex(section.feed_id) if section.feed_id else None
+    if section.source == "hermes":
+        assert section.feed_id is not None
+        return (Feed(section.symbol, section.feed_id, None, feed_id, source=Source.HERMES),)
     if named:
         variable, account = named
         return (_named_feed(section.symbol, account, feed_id, variable),)
@@ -345,7 +374,11 @@ def _storage_limits(section: MarketSection, file: ConfigFile) -> StorageLimits:
 def _use_limits(section: MarketSection, file: ConfigFile) -> UseLimits:
     limits = file.use.model_copy(update=section.use.model_dump(exclude_none=True))
     return UseLimits(
-        fresh=_micros(limits.fresh), stale=_micros(limits.stale), proof_prints=limits.proof_prints
+        fresh=_micros(limits.fresh),
+        stale=_micros(limits.stale),
+        proof_prints=limits.proof_prints,
+        # Hermes' slots are Pythnet's: no node of Solana tells their age.
+        slot_time=0 if section.source == "hermes" else UseLimits().slot_time,
     )
 
 

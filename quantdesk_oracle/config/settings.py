@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from quantdesk_oracle.model import Generation
+from quantdesk_oracle.model import Generation, Source
 from quantdesk_oracle.pricing.acceptance import StorageLimits
 from quantdesk_oracle.pricing.use import UseLimits
 
@@ -20,21 +20,29 @@ EMBEDDED = "embedded"
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """One Pyth account that a market's prints come from."""
+    """One Pyth account that a market's prints come from, or a feed on Hermes."""
 
     market: str
     pubkey: str
+    """The account, base58; of a feed on Hermes its id in hexadecimal digits."""
     generation: Generation | None
     """None: whichever of Pyth's programs owns the account."""
     feed_id: bytes | None
     """What the account must say that it holds; None: not checked (legacy accounts do not say)."""
     configured_by: str | None = None
     """The variable or key that names the account; None where it is derived from the feed id."""
+    source: Source | None = None
+    """Who serves it where it is no account of the chain: Hermes."""
 
     @property
     def name(self) -> str:
         """How logs and metrics call it."""
-        return f"{self.market}/{self.generation or self.pubkey[:8]}"
+        return f"{self.market}/{self.source or self.generation or self.pubkey[:8]}"
+
+    @property
+    def on_chain(self) -> bool:
+        """Whether there is an account to read."""
+        return self.source is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,16 @@ class Market:
     """Named method of marks and funding, where the market's row names none."""
     parameters: tuple[tuple[str, Decimal], ...] = ()
     """Parameters of the method that differ from its defaults."""
+
+    @property
+    def feed_id(self) -> bytes | None:
+        """The id of what it prices (32 bytes); None where no feed says."""
+        return next((feed.feed_id for feed in self.feeds if feed.feed_id is not None), None)
+
+    @property
+    def on_hermes(self) -> bool:
+        """Whether its prints come from Hermes, not from the chain."""
+        return not self.feeds[0].on_chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +123,24 @@ class NodeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HermesSettings:
+    """How to reach Hermes and Benchmarks, and what for."""
+
+    second_source: bool
+    """Whether the prints of accounts are compared with Hermes'."""
+    urls: tuple[SecretStr, ...]
+    """In order of preference."""
+    benchmarks_url: SecretStr
+    key: SecretStr | None = None
+    requests: int = 10
+    """That each host takes in ten seconds."""
+    request_timeout: float = 10.0
+    """Seconds."""
+    silence_limit: float = 15.0
+    """Seconds without an event after which a stream counts as dead."""
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseSettings:
     """How to reach PostgreSQL and how much to hand it at once."""
 
@@ -147,6 +183,7 @@ class Settings:
     supabase_url: str
     embedded_dsn: bool
     """Whether the database's URL is that of an embedded server, which holds no secret."""
+    hermes: HermesSettings
     other_secrets: tuple[SecretStr, ...]
     """Read, never used but to keep them out of every log."""
     config_file: Path | None
@@ -157,6 +194,16 @@ class Settings:
         return tuple(feed for market in self.markets for feed in market.feeds)
 
     @property
+    def hermes_feeds(self) -> tuple[bytes, ...]:
+        """The ids of the feeds to follow on Hermes, as a market's own or as its second source."""
+        ids = (
+            market.feed_id
+            for market in self.markets
+            if market.on_hermes or (self.hermes.second_source and market.feed_id is not None)
+        )
+        return tuple(dict.fromkeys(feed_id for feed_id in ids if feed_id is not None))
+
+    @property
     def embedded(self) -> bool:
         """Whether the database is the embedded one of the state directory."""
         return self.database.url.get_secret_value() == EMBEDDED
@@ -164,9 +211,12 @@ class Settings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret text, for the log's redaction."""
+        hermes = self.hermes
         urls = (*self.node.rpc_urls, *self.node.ws_urls, self.database.url, self.database.schema_url)
+        urls += (*hermes.urls, hermes.benchmarks_url)
         texts = tuple(url.get_secret_value() for url in urls)
-        others = tuple(secret.get_secret_value() for secret in self.other_secrets)
+        keys = (*self.other_secrets, *((hermes.key,) if hermes.key else ()))
+        others = tuple(secret.get_secret_value() for secret in keys)
         return tuple(text for text in texts if _holds_a_secret(text)) + others
 
 

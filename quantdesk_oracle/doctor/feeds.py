@@ -36,12 +36,13 @@ async def examine_feeds(
     client: httpx.AsyncClient, nodes: Sequence[Node], settings: Settings, clock: Clock
 ) -> list[Finding]:
     """Read every feed's account from the first endpoint that serves the right cluster."""
+    feeds = [feed for feed in settings.feeds if feed.on_chain]
     node = next((node for node in nodes if node.reachable and node.right_cluster), None)
     if node is None:
-        return [skip("feed.unknown", feed.name, "no endpoint could be asked.") for feed in settings.feeds]
+        return [skip("feed.unknown", feed.name, "no endpoint could be asked.") for feed in feeds]
     found: dict[str, Any] = {}
     try:
-        keys = list(dict.fromkeys(feed.pubkey for feed in settings.feeds))
+        keys = list(dict.fromkeys(feed.pubkey for feed in feeds))
         for start in range(0, len(keys), ACCOUNTS_PER_REQUEST):
             some = keys[start : start + ACCOUNTS_PER_REQUEST]
             options = {"encoding": "base64", "commitment": settings.node.commitment}
@@ -56,6 +57,7 @@ async def examine_feeds(
     return [
         finding
         for market in settings.markets
+        if not market.on_hermes
         for finding in _market(market, found, node.slot or 0, clock.now())
     ]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import msgspec
+from solders.sysvar import CLOCK
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 
@@ -188,7 +189,7 @@ async def _websocket(node: Node, settings: Settings) -> Finding:
             asyncio.timeout(PATIENCE),
             connect(node.ws_url, max_size=1 << 20, close_timeout=1) as socket,
         ):
-            waited = await _first_slot(socket, settings.feeds[0].pubkey, settings.node.commitment)
+            waited = await _first_slot(socket, _an_account(settings), settings.node.commitment)
     except TimeoutError:
         found, cure = "takes the connection, but nothing arrives on its subscription", "Use another endpoint."
     except InvalidStatus as error:
@@ -205,6 +206,11 @@ async def _websocket(node: Node, settings: Settings) -> Finding:
     if node.reachable:
         found += "; prices come by polling alone, later and dearer"
     return Finding(Grade.WARN if node.reachable else Grade.FAIL, "websocket.blocked", name, f"{found}.", cure)
+
+
+def _an_account(settings: Settings) -> str:
+    """An account to subscribe to: a feed's, or, where all prices come from elsewhere, the clock's."""
+    return next((feed.pubkey for feed in settings.feeds if feed.on_chain), str(CLOCK))
 
 
 class _SubscriptionRefusedError(NodeError):

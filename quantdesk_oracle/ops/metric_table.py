@@ -110,6 +110,17 @@ METRICS: tuple[MetricSpec, ...] = (
         "Websocket connections that ended when nobody had asked them to (count).",
     ),
     _gauge("endpoint_active", ENDPOINT, "1 while the endpoint is the one in use, else 0 (no unit)."),
+    # sources beside the nodes
+    _gauge(
+        "source_up",
+        ("source", "endpoint"),
+        "1 while prints stream from the endpoint of a source beside the Solana nodes (hermes), else 0 (no unit).",
+    ),
+    _counter(
+        "source_errors_total",
+        ("source", "endpoint", "kind"),
+        "Requests to such an endpoint that failed, and streams of it that ended (count).",
+    ),
     # from memory to disk to the database
     _gauge("queue_depth", QUEUE, "What waits in the queue (items)."),
     _gauge("queue_capacity", QUEUE, "What the queue holds at most (items)."),

@@ -40,6 +40,7 @@ __all__ = [
     "Metrics",
     "OneHot",
     "QueueMetrics",
+    "SourceMetrics",
     "TableMetrics",
     "WorkerMetrics",
     "described",
@@ -71,6 +72,7 @@ RPC_ERROR_KINDS = (
     NodeProtocolError.kind,
     "subscription",
     "timeout",
+    "nothing",
     "unauthorized",
     "wrong_cluster",
     OTHER,
@@ -173,6 +175,14 @@ class EndpointMetrics:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceMetrics:
+    """What is measured of one endpoint of a source beside the Solana nodes."""
+
+    up: Gauge
+    errors: dict[str, Counter]
+
+
+@dataclass(frozen=True, slots=True)
 class QueueMetrics:
     """One bounded queue, in items."""
 
@@ -227,6 +237,7 @@ class Metrics:
         self._markets = {name: self._new_market(name) for name in markets}
         self._endpoints = {name: self._new_endpoint(name) for name in endpoints}
         self._tables = {name: self._new_table(name) for name in TABLES}
+        self._beside: dict[tuple[str, str], SourceMetrics] = {}
 
     def feed(self, name: str) -> FeedMetrics:
         """The children of one feed, made now where the settings have only just brought it."""
@@ -245,6 +256,16 @@ class Metrics:
         if name not in self._endpoints:
             self._endpoints[name] = self._new_endpoint(name)
         return self._endpoints[name]
+
+    def beside(self, source: str, endpoint: str) -> SourceMetrics:
+        """The children of an endpoint of ``source``, which is no Solana node; made when it is first asked for."""
+        if (source, endpoint) not in self._beside:
+            errors = self._counters["source_errors_total"]
+            self._beside[source, endpoint] = SourceMetrics(
+                up=self._gauges["source_up"].labels(source, endpoint),
+                errors=_Bounded({kind: errors.labels(source, endpoint, kind) for kind in RPC_ERROR_KINDS}),
+            )
+        return self._beside[source, endpoint]
 
     def table(self, name: str) -> TableMetrics:
         """The children of one of ``TABLES``; KeyError for any other."""

@@ -76,6 +76,18 @@ class Quarantine:
             self.released = self._way(second_source_agrees)
         return self.released is not None
 
+    @property
+    def waits(self) -> bool:
+        """Whether prints wait here that are not used."""
+        return bool(self._run) and self.released is None
+
+    def agreed(self, update: PriceUpdate) -> bool:
+        """A second source agrees with ``update``: whether that releases it, as the newest of those that wait."""
+        if self.released is not None or not self._run or self._run[-1].identity != update.identity:
+            return False
+        self.released = Way.SECOND_SOURCE
+        return True
+
     def _way(self, second_source_agrees: bool) -> Way | None:
         if second_source_agrees:
             return Way.SECOND_SOURCE
@@ -123,6 +135,15 @@ class SecondOpinion:
 
     def __init__(self) -> None:
         self._heard: PriceUpdate | None = None
+        self.difference: Decimal | None = None
+        """Our price over its one, less 1, when they were last compared; None before."""
+        self.opinion = Agreement.SILENT
+        """What it said then."""
+
+    @property
+    def heard(self) -> PriceUpdate | None:
+        """The newest print of the second source."""
+        return self._heard
 
     def hear(self, update: PriceUpdate) -> None:
         """Take the second source's print, if it is newer than the one known."""
@@ -137,4 +158,6 @@ class SecondOpinion:
         ours, theirs = scaled(update.price, update.exponent), scaled(heard.price, heard.exponent)
         with localcontext(CONTEXT):
             close = abs(ours - theirs) <= self.tolerance * theirs
-        return Agreement.AGREES if close else Agreement.DIFFERS
+            self.difference = ours / theirs - 1
+        self.opinion = Agreement.AGREES if close else Agreement.DIFFERS
+        return self.opinion

@@ -1,42 +1,74 @@
 """Prices from Hermes over HTTP: the latest ones, a stream of them, and those of a moment in the past.
 
 Every answer is read from its accumulator update, whose Merkle proofs are verified; the parsed numbers beside it are
-not looked at. Since August 2026 the price routes want a bearer key. Answers: design in Hermes' OpenAPI, 0.12.
+not looked at. Since August 2026 the price routes want a bearer key. Answers: Hermes' OpenAPI, 0.12.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import binascii
+import contextlib
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Final, Literal
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import httpx
 import msgspec
 
-from quantdesk_oracle.errors import DecodeError, NodeError, NodeProtocolError
-from quantdesk_oracle.pyth.accumulator import decode_accumulator_update
+from quantdesk_oracle.config import endpoint_name
+from quantdesk_oracle.errors import (
+    DecodeError,
+    NodeError,
+    NodeProtocolError,
+    NodeRefusesError,
+    RateLimitedError,
+)
+from quantdesk_oracle.pyth.accumulator import decode_accumulator_updates
+from quantdesk_oracle.sources.bounded import UNCOMPRESSED, read_body, read_events
+from quantdesk_oracle.sources.budget import Budget
 from quantdesk_oracle.sources.rpc import status_error
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
+    from quantdesk_oracle.clock import Clock
+    from quantdesk_oracle.config import HermesSettings
     from quantdesk_oracle.model import PriceUpdate
 
 LATEST: Final = "/v2/updates/price/latest"
 STREAM: Final = "/v2/updates/price/stream"
 AT: Final = "/v2/updates/price/{publish_time}"
-LONGEST_EVENT: Final = 1 << 20
-"""Characters of one event of the stream."""
-_UNAUTHORIZED: Final = 401
-_FORBIDDEN: Final = 403
-_OK: Final = 200
+HISTORY: Final = "/v1/updates/price/{start}/{seconds}"
+LONGEST_HISTORY: Final = 60
+"""Seconds that one request may span; both ends are inside."""
+FEEDS_AT_ONCE: Final = 50
+"""Feeds in one request: some 4 KB of URL."""
+KEY_VARIABLE: Final = "HERMES_API_KEY"
+KEY_PATIENCE: Final = 300.0
+"""Seconds between attempts with a key that is refused."""
+LIMIT_PATIENCE: Final = 60.0
+"""Seconds that a 429 lasts, where it does not say."""
+_BYTES_OF_AN_UPDATE: Final = 8_192
+"""A root's signatures, as text: some 1 KB of them, twice that in hexadecimal."""
+_BYTES_OF_A_MESSAGE: Final = 2_048
+"""A price and its proof, as text: 330 bytes today."""
+_UPDATES_A_SECOND: Final = 4
+"""Pythnet has a slot every 0.4 s."""
+_Parameter = tuple[str, str | int | float | bool | None]
 
 
-class HermesKeyError(NodeError):
-    """Hermes wants a key, or another one. Waiting will not help."""
+class HermesKeyError(NodeRefusesError):
+    """Hermes wants a key, or another one. Asking again soon will not help."""
 
     kind = "unauthorized"
+    retry_after = KEY_PATIENCE
+
+
+class HermesNothingError(NodeRefusesError):
+    """Hermes has nothing of what was asked for (HTTP 404)."""
+
+    kind = "nothing"
 
 
 class _Binary(msgspec.Struct, frozen=True):
@@ -49,95 +81,181 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class HermesClient:
-    """Asks one Hermes. Every failure is a NodeError; none of them tells the key."""
+    """Asks one Hermes, or one Benchmarks. Every failure is a NodeError; none of them tells the key.
 
-    def __init__(self, url: str, key: SecretStr | None, *, timeout: float, silence: float) -> None:
-        headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+    ``timeout`` is what a whole answer may take, ``silence`` what a stream may be without an event, both in seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: SecretStr | None,
+        *,
+        timeout: float,
+        silence: float,
+        name: str | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        headers = {**UNCOMPRESSED, **({"Authorization": f"Bearer {key.get_secret_value()}"} if key else {})}
+        self._has_key = key is not None
         self._silence = silence
         self._timeout = timeout
+        self._budget = budget
         self._client = httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout)
-        self.name = httpx.URL(url).host
+        self.name = name or httpx.URL(url).host
+        self.requests = 0
+        """How many requests have been sent."""
 
     async def latest(self, feed_ids: Sequence[bytes]) -> list[PriceUpdate]:
         """The newest print of each feed (ids of 32 bytes)."""
-        return await self._get(LATEST, feed_ids)
+        if self._budget is not None:
+            await self._budget.live(LATEST)
+        return await self._get(LATEST, _of_hermes(feed_ids), feed_ids)
 
     async def at(self, publish_time: int, feed_ids: Sequence[bytes]) -> list[PriceUpdate]:
-        """Each feed's first print at or after ``publish_time`` (s)."""
-        return await self._get(AT.format(publish_time=publish_time), feed_ids)
+        """Each feed's first print at or after ``publish_time`` (s). Raises HermesNothingError where there is none."""
+        if self._budget is not None:
+            await self._budget.spare(AT)
+        return await self._get(AT.format(publish_time=publish_time), _of_hermes(feed_ids), feed_ids)
+
+    async def between(self, start: int, end: int, feed_ids: Sequence[bytes]) -> list[PriceUpdate]:
+        """Of Benchmarks: the prints of [start, end) (s), which may be 60 s long, each once."""
+        if self._budget is not None:
+            await self._budget.spare(HISTORY)
+        seconds = end - 1 - start
+        path = HISTORY.format(start=start, seconds=seconds)
+        updates = (seconds + 1) * _UPDATES_A_SECOND
+        return await self._get(path, _of_benchmarks(feed_ids), feed_ids, updates)
 
     async def stream(self, feed_ids: Sequence[bytes]) -> AsyncIterator[list[PriceUpdate]]:
         """Prints as they come, until the stream ends: then NodeError is raised, always.
 
-        It ends after a day, for a slow reader, and here after a silence that is too long.
+        The first list is empty: it says that the stream stands. It ends after a day, for a slow reader, and here
+        after a silence that is too long.
         """
-        timeout = httpx.Timeout(self._timeout, read=self._silence)
-        try:
-            async with self._client.stream(
-                "GET", STREAM, params=_parameters(feed_ids), timeout=timeout
-            ) as response:
-                self._check(response)
-                async for event in _events(response):
-                    yield self._read(event)
-        except (httpx.HTTPError, httpx.StreamError) as error:
-            raise NodeError(f"{self.name} ended the stream ({type(error).__name__})") from None
+        if self._budget is not None:
+            await self._budget.live(STREAM)
+        parameters = [*_of_hermes(feed_ids), ("benchmarks_only", "true")]
+        async with self._answer(STREAM, parameters) as response:
+            yield []
+            events = read_events(response, _most_bytes(len(feed_ids), updates=1))
+            # Not one timeout around all: between two events it is the reader's time.
+            with contextlib.suppress(StopAsyncIteration):
+                while True:
+                    event = await asyncio.wait_for(anext(events), self._silence)
+                    yield self._read(event, feed_ids, one=True)
         raise NodeError(f"{self.name} ended the stream")
 
     async def close(self) -> None:
         """Close every connection."""
         await self._client.aclose()
 
-    async def _get(self, path: str, feed_ids: Sequence[bytes]) -> list[PriceUpdate]:
+    async def _get(
+        self, path: str, parameters: list[_Parameter], feed_ids: Sequence[bytes], updates: int = 1
+    ) -> list[PriceUpdate]:
+        most = _most_bytes(len(feed_ids), updates)
+        async with self._answer(path, parameters) as response, asyncio.timeout(self._timeout):
+            return self._read(await read_body(response, most), feed_ids, one=updates == 1)
+
+    @asynccontextmanager
+    async def _answer(self, path: str, parameters: list[_Parameter]) -> AsyncIterator[httpx.Response]:
+        """An answer whose status is good, closed at the end of the block. What goes wrong inside is a NodeError."""
+        self.requests += 1
+        timeout = httpx.Timeout(self._timeout, read=None)
+        request = self._client.build_request("GET", path, params=parameters, timeout=timeout)
         try:
-            response = await self._client.get(path, params=_parameters(feed_ids))
+            response = await asyncio.wait_for(self._client.send(request, stream=True), self._timeout)
+            try:
+                self._check(response)
+                yield response
+            finally:
+                await response.aclose()
+        except NodeProtocolError as error:
+            raise type(error)(f"{self.name}: {error}") from None
+        except TimeoutError:
+            raise NodeError(f"{self.name} is silent") from None
         except (httpx.HTTPError, httpx.StreamError) as error:
+            # httpx' own text may hold the URL, and a URL may hold a key.
             raise NodeError(f"{self.name} does not answer ({type(error).__name__})") from None
-        self._check(response)
-        return self._read(response.content)
 
     def _check(self, response: httpx.Response) -> None:
-        if response.status_code == _UNAUTHORIZED:
-            raise HermesKeyError(f"{self.name} wants a key (HTTP 401): set HERMES_API_KEY")
-        if response.status_code == _FORBIDDEN:
-            raise HermesKeyError(f"{self.name} refuses the key for one of the feeds (HTTP 403)")
-        if response.status_code != _OK:
-            raise status_error(self.name, response.status_code, response.headers.get("retry-after"))
+        status = response.status_code
+        if status == httpx.codes.UNAUTHORIZED:
+            what = (
+                f"refuses the key in {KEY_VARIABLE}" if self._has_key else f"wants a key: set {KEY_VARIABLE}"
+            )
+            raise HermesKeyError(f"it {what} (HTTP 401)")
+        if status == httpx.codes.FORBIDDEN:
+            raise HermesKeyError(f"the key in {KEY_VARIABLE} does not cover one of the feeds (HTTP 403)")
+        if status == httpx.codes.NOT_FOUND:
+            raise HermesNothingError("it has no such prices (HTTP 404)")
+        if status == httpx.codes.OK:
+            return
+        error = status_error(self.name, status, response.headers.get("retry-after"))
+        if isinstance(error, RateLimitedError) and error.retry_after is None:
+            error.retry_after = LIMIT_PATIENCE
+        if isinstance(error, RateLimitedError) and self._budget is not None:
+            self._budget.pause(error.retry_after)
+        raise error
 
-    def _read(self, content: bytes) -> list[PriceUpdate]:
+    def _read(self, content: bytes, feed_ids: Sequence[bytes], *, one: bool) -> list[PriceUpdate]:
+        """The verified prints of the asked feeds in an answer: of one object, or of a list of them."""
         try:
-            binary = msgspec.json.decode(content, type=_Answer).binary
-            decode = bytes.fromhex if binary.encoding == "hex" else base64.b64decode
-            return [price for text in binary.data for price in decode_accumulator_update(decode(text))]
-        except (
-            msgspec.MsgspecError,
-            UnicodeDecodeError,
-            RecursionError,
-            binascii.Error,
-            ValueError,
-        ) as error:
-            raise NodeProtocolError(f"{self.name} answers what cannot be read: {error}") from None
+            kind: Any = _Answer if one else list[_Answer]
+            found = msgspec.json.decode(content, type=kind)
+            answers: list[_Answer] = [found] if one else found
+            updates = [
+                _bytes(answer.binary.encoding, text) for answer in answers for text in answer.binary.data
+            ]
+            return decode_accumulator_updates(updates, frozenset(feed_ids))
+        except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+            raise NodeProtocolError(f"an answer that cannot be read: {error}") from None
         except DecodeError as error:
-            raise NodeProtocolError(f"{self.name} answers no accumulator update: {error}") from None
+            raise NodeProtocolError(f"no accumulator update: {error}") from None
 
 
-def _parameters(feed_ids: Sequence[bytes]) -> list[tuple[str, str | int | float | bool | None]]:
-    wanted: list[tuple[str, str | int | float | bool | None]] = [
-        ("ids[]", feed_id.hex()) for feed_id in feed_ids
-    ]
+def hermes_clients(settings: HermesSettings, clock: Clock) -> tuple[HermesClient, ...]:
+    """A client for each Hermes of the settings, in order of preference."""
+    clients: list[HermesClient] = []
+    for url in settings.urls:
+        name = endpoint_name(url.get_secret_value())
+        again = sum(client.name.split("#")[0] == name for client in clients)
+        clients.append(_client(settings, url, f"{name}#{again + 1}" if again else name, clock))
+    return tuple(clients)
+
+
+def benchmarks_client(settings: HermesSettings, clock: Clock) -> HermesClient:
+    """A client for the Benchmarks of the settings."""
+    url = settings.benchmarks_url
+    return _client(settings, url, endpoint_name(url.get_secret_value()), clock)
+
+
+def _client(settings: HermesSettings, url: SecretStr, name: str, clock: Clock) -> HermesClient:
+    return HermesClient(
+        url.get_secret_value(),
+        settings.key,
+        timeout=settings.request_timeout,
+        silence=settings.silence_limit,
+        name=name,
+        budget=Budget(clock, settings.requests, settings.requests),
+    )
+
+
+def _bytes(encoding: str, text: str) -> bytes:
+    """Raises ValueError, of which binascii.Error is one."""
+    return bytes.fromhex(text) if encoding == "hex" else base64.b64decode(text, validate=True)
+
+
+def _most_bytes(feeds: int, updates: int) -> int:
+    """What an answer with so many updates of so many feeds may have."""
+    return updates * (_BYTES_OF_AN_UPDATE + feeds * _BYTES_OF_A_MESSAGE)
+
+
+def _of_hermes(feed_ids: Sequence[bytes]) -> list[_Parameter]:
+    wanted: list[_Parameter] = [("ids[]", feed_id.hex()) for feed_id in feed_ids]
     return [*wanted, ("encoding", "hex"), ("parsed", "false"), ("ignore_invalid_price_ids", "true")]
 
 
-async def _events(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The data of each server-sent event. Source: WHATWG HTML, 9.2.6."""
-    data: list[str] = []
-    size = 0
-    async for line in response.aiter_lines():
-        if not line:
-            if data:
-                yield "\n".join(data).encode()
-            data, size = [], 0
-        elif line.startswith("data:"):
-            data.append(line[5:].removeprefix(" "))
-            size += len(line)
-            if size > LONGEST_EVENT:
-                raise NodeProtocolError(f"an event of more than {LONGEST_EVENT} characters")
+def _of_benchmarks(feed_ids: Sequence[bytes]) -> list[_Parameter]:
+    wanted: list[_Parameter] = [("ids", feed_id.hex()) for feed_id in feed_ids]
+    return [*wanted, ("encoding", "hex"), ("parsed", "false"), ("unique", "true")]

@@ -22,7 +22,7 @@ from quantdesk_oracle.model import (
     Verdict,
 )
 from quantdesk_oracle.pricing.acceptance import judge
-from quantdesk_oracle.pricing.quarantine import Agreement, Quarantine
+from quantdesk_oracle.pricing.quarantine import Agreement, Quarantine, Way
 from quantdesk_oracle.pyth.accounts import decode_price
 from quantdesk_oracle.pyth.addresses import (
     LEGACY_PROGRAMS,
@@ -44,6 +44,7 @@ log = structlog.get_logger("workers.ingest")
 REMEMBERED_PRINTS = 4_096
 """Identities that a market remembers; an older one that comes again is caught by the table's key."""
 _USABLE = (Verdict.ACCEPTED, Verdict.WIDE)
+_MARKED = {Verdict.WIDE: Reason.WIDE, Verdict.QUARANTINED: Reason.QUARANTINED}
 
 
 class Ingest:
@@ -57,7 +58,9 @@ class Ingest:
         metrics: Metrics,
         *,
         clock: Clock | None = None,
+        second_source: bool = False,
     ) -> None:
+        """``second_source``: whether prints of accounts are compared with those that are heard of the same feed."""
         self._markets = markets
         self._clock = clock or SystemClock()
         self._head = ChainHead()
@@ -67,12 +70,29 @@ class Ingest:
         """Deliveries of a print that had been received before."""
         self.rejected: Counter[Reason] = Counter()
         self._intakes: dict[str, list[_FeedIntake]] = {}
+        self._listeners: dict[bytes, list[_FeedIntake | _SecondSource]] = {}
+        self.compared: set[str] = set()
+        """Markets whose prints are compared with a second source."""
         for state in markets:
             seen: OrderedDict[tuple[int, int], None] = OrderedDict()
-            for feed, use in zip(state.market.feeds, state.index.feeds, strict=True):
-                intake = _FeedIntake(self, state, feed, use, seen, writer, journal, metrics)
-                self._intakes.setdefault(feed.pubkey, []).append(intake)
+            intakes = [
+                _FeedIntake(self, state, feed, use, seen, writer, journal, metrics)
+                for feed, use in zip(state.market.feeds, state.index.feeds, strict=True)
+            ]
+            for intake in intakes:
+                self._take_in(intake)
+            if second_source and not state.market.on_hermes and state.market.feed_id is not None:
+                second = _SecondSource(state, intakes, metrics)
+                self._listeners.setdefault(state.market.feed_id, []).append(second)
+                self.compared.add(state.symbol)
         self._metrics = metrics
+
+    def _take_in(self, intake: _FeedIntake) -> None:
+        feed = intake.feed
+        if feed.on_chain:
+            self._intakes.setdefault(feed.pubkey, []).append(intake)
+        elif feed.feed_id is not None:
+            self._listeners.setdefault(feed.feed_id, []).append(intake)
 
     @property
     def pubkeys(self) -> Sequence[str]:
@@ -82,12 +102,25 @@ class Ingest:
     @property
     def feeds(self) -> Mapping[str, str | None]:
         """Why each feed's newest delivery was rejected, by the feed's name; None where it was not."""
-        return {intake.name: intake.refused for intakes in self._intakes.values() for intake in intakes}
+        of_accounts = (intake for intakes in self._intakes.values() for intake in intakes)
+        heard = (one for listeners in self._listeners.values() for one in listeners)
+        return {one.name: one.refused for one in (*of_accounts, *heard)}
 
     def observe(self, observation: Observation) -> None:
         """Take one delivery."""
         for intake in self._intakes.get(observation.pubkey, ()):
             intake.take(observation, self._markets.highest_slot)
+
+    def hear(self, update: PriceUpdate, source: Source, received: int) -> None:
+        """Take one print that ``source`` has verified: of a market's own feed there, or a second opinion."""
+        if update.feed_id is not None:
+            for listener in self._listeners.get(update.feed_id, ()):
+                listener.hear(update, source, received)
+
+    @property
+    def highest_slot(self) -> int:
+        """How far the chain is."""
+        return self._markets.highest_slot
 
     def saw_slot(self, slot: int) -> None:
         """Take note of how far a node says that the chain is."""
@@ -111,7 +144,7 @@ class _FeedIntake:
         self._ingest = ingest
         self._market = state.symbol
         self._state = state
-        self._feed = feed
+        self.feed = feed
         self._use = use
         self._seen = seen
         self._writer = writer
@@ -122,6 +155,8 @@ class _FeedIntake:
         self._last_print: PriceUpdate | None = None
         self._quarantine = Quarantine()
         self._opinion = Agreement.SILENT
+        self._unconfirmed: PriceUpdate | None = None
+        """The newest print, where the second source has yet to say something of it."""
         self._may_be_missing = feed.configured_by is None and feed is not state.market.feeds[0]
         self.name = feed.name
         self.refused: str | None = None
@@ -143,6 +178,14 @@ class _FeedIntake:
             self._reject(error.reason, str(error), observation)
             self._last, self._last_print = delivered, None
             return
+        self._judge(update, observation, highest_slot)
+
+    def hear(self, update: PriceUpdate, source: Source, received: int) -> None:
+        """Judge, store and put to use what needs no decoding any more."""
+        self._judge(update, Observation(self.feed.pubkey, "", None, source, received), 0)
+
+    def _judge(self, update: PriceUpdate, observation: Observation, highest_slot: int) -> None:
+        delivered = (observation.owner, observation.data)
         if update.identity in self._seen:
             self._last, self._last_print = delivered, update
             self._again(observation, highest_slot)
@@ -165,7 +208,7 @@ class _FeedIntake:
         if observation.data is None:
             raise DecodeError(Reason.ACCOUNT_MISSING, 0, "no account", "an account at this address")
         generation = generation_of_owner(observation.owner)
-        expected = self._feed.generation
+        expected = self.feed.generation
         if generation is Generation.FOREIGN or (expected is not None and generation is not expected):
             wanted = f"the owner of {expected or 'one of the'} Pyth accounts"
             raise DecodeError(Reason.WRONG_OWNER, 0, observation.owner, wanted)
@@ -176,7 +219,7 @@ class _FeedIntake:
         return update
 
     def _check_feed_id(self, update: PriceUpdate, observation: Observation) -> None:
-        expected, found = self._feed.feed_id, update.feed_id
+        expected, found = self.feed.feed_id, update.feed_id
         if found is None and LEGACY_PROGRAMS.get(observation.owner) == "mainnet-beta":
             found = feed_id_of_legacy_mainnet(observation.pubkey)
         if expected is not None and found is not None and found != expected:
@@ -190,7 +233,10 @@ class _FeedIntake:
         self._ingest.updates += 1
         received = observation.received
         self._writer.put(StoredPrint(self._market, update, verdict, observation.source, received))
+        if verdict is not Verdict.ACCEPTED:
+            self._metrics.rejected[_MARKED[verdict]].inc()
         opinion = self._state.second_source.of(update)
+        self._unconfirmed = update if opinion is Agreement.SILENT else None
         if verdict in _USABLE:
             self._quarantine.clear()
             self._follow_opinion(opinion)
@@ -205,10 +251,7 @@ class _FeedIntake:
         usable = self._quarantine.offer(update, second_source_agrees=agrees)
         way = self._quarantine.released
         if way is not None and way is not before:
-            log.warning("quarantine.left", feed=self.name, way=way.value, publish_time=update.publish_time)
-            self._journal.record(
-                "quarantine.left", Severity.WARNING, market=self._market, feed=self.name, way=way.value
-            )
+            self._tell_left(update, way)
         if not usable:
             self._journal.record(
                 "print.quarantined",
@@ -219,10 +262,34 @@ class _FeedIntake:
             )
         return usable
 
+    def _tell_left(self, update: PriceUpdate, way: Way) -> None:
+        log.warning("quarantine.left", feed=self.name, way=way.value, publish_time=update.publish_time)
+        self._journal.record(
+            "quarantine.left", Severity.WARNING, market=self._market, feed=self.name, way=way.value
+        )
+
+    def second_source_spoke(self, received: int) -> None:
+        """The second source has a new print: what it says of ours, where it was silent on it until now."""
+        update = self._unconfirmed
+        opinion = Agreement.SILENT if update is None else self._state.second_source.of(update)
+        if update is None or opinion is Agreement.SILENT:
+            return
+        self._unconfirmed = None
+        if opinion is Agreement.AGREES and self._quarantine.agreed(update):
+            self._tell_left(update, Way.SECOND_SOURCE)
+            self._use.accept(update, received, self._ingest.highest_slot)
+        elif not self._quarantine.waits:
+            self._follow_opinion(opinion)
+
     def _follow_opinion(self, opinion: Agreement) -> None:
-        """Tell of a second source that contradicts, once until it agrees again; the print is used all the same."""
-        if opinion is Agreement.DIFFERS and self._opinion is not opinion:
-            self._journal.record("source.disagreed", Severity.WARNING, market=self._market, feed=self.name)
+        """A print that the second source contradicts is used as a wide one; told once until it agrees again."""
+        if opinion is Agreement.DIFFERS:
+            self._metrics.rejected[Reason.WIDE].inc()
+            if self._opinion is not opinion:
+                self._journal.record(
+                    "source.disagreed", Severity.WARNING, market=self._market, feed=self.name,
+                    difference=f"{self._state.second_source.difference:.6f}",
+                )  # fmt: skip
         if opinion is not Agreement.SILENT:
             self._opinion = opinion
 
@@ -261,3 +328,38 @@ class _FeedIntake:
         metrics.newest.take(update, observation.received)
         lag = observation.received / SECOND - update.publish_time
         self._lag[observation.source].observe(max(lag, 0.0))
+
+
+class _SecondSource:
+    """What another source says of a market's feed: compared with the market's own prints, never stored."""
+
+    def __init__(self, state: MarketState, intakes: Sequence[_FeedIntake], metrics: Metrics) -> None:
+        self.name = second_source_name(state.symbol)
+        self.refused: str | None = None
+        self._state = state
+        self._intakes = tuple(intakes)
+        self._metrics = metrics.feed(self.name)
+        self._lag = metrics.ingest_lag
+        self._last = (0, 0)
+
+    def hear(self, update: PriceUpdate, source: Source, received: int) -> None:
+        """Take a print that is newer than the one known, and would be stored if it were the market's own."""
+        judgement = judge(update, self._state.market.storage, received)
+        if judgement.reason is not None and judgement.verdict is Verdict.REJECTED:
+            self.refused = judgement.reason.value
+            self._metrics.rejected[judgement.reason].inc()
+            return
+        if update.identity <= self._last:
+            return
+        self.refused, self._last = None, update.identity
+        self._metrics.updates[source].inc()
+        self._metrics.newest.take(update, received)
+        self._lag[source].observe(max(received / SECOND - update.publish_time, 0.0))
+        self._state.second_source.hear(update)
+        for intake in self._intakes:
+            intake.second_source_spoke(received)
+
+
+def second_source_name(market: str) -> str:
+    """How logs and metrics call a market's second source."""
+    return f"{market}/{Source.HERMES.value}"

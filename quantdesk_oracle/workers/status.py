@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from quantdesk_oracle.model import SECOND, Freshness
 from quantdesk_oracle.ops.health import NotReady, Readiness
 from quantdesk_oracle.pricing.decimals import scaled
+from quantdesk_oracle.pricing.quarantine import Agreement
 from quantdesk_oracle.pricing.use import age_of
 from quantdesk_oracle.workers.recent import Recent
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from quantdesk_oracle.workers.state import Markets, MarketState
 
 _EIGHT_HOURS = 8 * 3_600
+_SILENT_AFTER = 60
+"""Seconds after which a second source that publishes every second says nothing any more."""
 _SERVED = (Freshness.FRESH, Freshness.STALE)
 
 
@@ -53,6 +56,10 @@ class MarketStatus:
     """What the parameters in force allow, a fraction per interval."""
     halted: str | None
     """Why an operator has halted it; None where nobody has."""
+    second_source: Agreement | None = None
+    """What the second source said of the newest print that it knew something of; None where there is none."""
+    second_source_age: float | None = None
+    """Seconds since the second source's own newest print was published."""
 
 
 def _nobody(_readiness: Readiness, _markets: list[MarketStatus], _difference: float) -> None:
@@ -90,6 +97,8 @@ class Status:
         self._recent = {state.symbol: Recent() for state in markets}
         self.book_trouble: Callable[[], str | None] = lambda: None
         """Why the order books could not be read last; None where they could."""
+        self.hermes_trouble: Callable[[], str | None] = lambda: None
+        """Why there is no stream from Hermes; None where there is one, or none is wanted."""
         self.database_trouble: str | None = None
         """What the database said last; None where all is well."""
         self._readiness = Readiness.of((NotReady("starting", None, "The daemon has only just started."),))
@@ -166,7 +175,17 @@ class Status:
             funding_interval=parameters.interval,
             funding_cap=min(parameters.max_rate, parameters.cap * parameters.interval / _EIGHT_HOURS),
             halted=state.halted,
+            **self._second_source(state, now),
         )
+
+    def _second_source(self, state: MarketState, now: int) -> dict[str, Any]:
+        if state.symbol not in self._ingest.compared:
+            return {}
+        heard = state.second_source.heard
+        age = None if heard is None else max(now / SECOND - heard.publish_time, 0.0)
+        silent = age is None or age > _SILENT_AFTER
+        opinion = Agreement.SILENT if silent else state.second_source.opinion
+        return {"second_source": opinion, "second_source_age": age}
 
     def _reasons(self, markets: list[MarketStatus]) -> list[NotReady]:
         reasons = [self._why_no_mark(market) for market in markets if market.freshness not in _SERVED]
@@ -181,6 +200,12 @@ class Status:
                 f"This machine's clock and the database's differ by {seconds:.3f} s: set the clock (NTP)."
             )
             reasons.append(NotReady("clock_skewed", None, sentence, {"difference_seconds": seconds}))
+        on_hermes = [state.symbol for state in self._markets if state.market.on_hermes]
+        if on_hermes and (trouble := self.hermes_trouble()) is not None:
+            sentence = (
+                f"Hermes, which {', '.join(on_hermes)} takes its prices from, does not serve: {trouble}"
+            )
+            reasons.append(NotReady("hermes", None, sentence))
         if self._poller.failing is not None:
             reasons.append(NotReady("node", None, f"The Solana node does not answer: {self._poller.failing}"))
         return reasons

@@ -67,7 +67,10 @@ class WatchWorker:
         self._subscriptions = tuple(subscriptions)
         self._on_gap = on_gap
         self._feeds: dict[FeedKey, Feed] = {
-            FeedKey(state.symbol, feed.pubkey): feed for state in markets for feed in state.market.feeds
+            FeedKey(state.symbol, feed.pubkey): feed
+            for state in markets
+            for feed in state.market.feeds
+            if feed.on_chain
         }
         self._marks: dict[FeedKey, Watermark] | None = None
         self._watched: tuple[int, ...] | None = None

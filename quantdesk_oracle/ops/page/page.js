@@ -115,6 +115,7 @@ function card(market, recent) {
     ["Confidence", market.price === null ? "–" : `${(10000 * market.confidence / market.price).toFixed(2)} bp`],
     ["Age", span(market.age), { s: "warn", d: "bad" }[letter] || ""],
     ["Source", market.feed ? market.feed.replace(`${market.market}/`, "") : "–"],
+    ...(market.second_source ? [["Second source", market.second_source, { differs: "bad", silent: "warn" }[market.second_source] || ""]] : []),
     ...(market.halted ? [["Halted", market.halted, "warn"]] : []),
     ...(market.rejected ? [["Refused", market.rejected, "bad"]] : []),
     ["Funding, last settled", `${percent(market.funding_rate, 6)} per ${span(market.funding_interval)}`],
@@ -141,10 +142,13 @@ function showState(status, ready) {
 function showSources(status) {
   const endpoints = (status.endpoints || []).map((endpoint) =>
     [endpoint.name, `${endpoint.active ? "in use" : "standing by"}${endpoint.well ? "" : ", not well"}`, endpoint.well ? "" : "warn"]);
+  const hermes = (status.hermes || []).map((one) => [`Hermes ${one.endpoint}`,
+    one.connected ? (one.silent_feeds.length ? `streams, nothing of ${one.silent_feeds.length} feeds` : "streams") : one.failing || "connecting",
+    one.connected && !one.silent_feeds.length ? "" : "warn"]);
   terms(byId("sources"), [
     ["Subscription", status.subscription.connected ? "connected" : "down", status.subscription.connected ? "" : "bad"],
     ["Polling", status.polling.failing || "answers", status.polling.failing ? "bad" : ""],
-    ["Highest slot", number(status.slot, 0)], ...endpoints,
+    ["Highest slot", number(status.slot, 0)], ...endpoints, ...hermes,
     ...(status.gaps === undefined ? [] : [["Gaps being read back", number(status.gaps, 0), status.gaps ? "warn" : ""]]),
   ]);
 }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from quantdesk_oracle.config.settings import NodeSettings
-from quantdesk_oracle.model import Observation
+from quantdesk_oracle.model import Observation, PriceUpdate, Source
 from quantdesk_oracle.ops.metrics import Metrics
 from quantdesk_oracle.sources.polling import Poller
 from quantdesk_oracle.sources.rpc import RpcClient
@@ -28,9 +28,13 @@ class Recorder:
     def __init__(self) -> None:
         self.observations: list[Observation] = []
         self.slots: list[int] = []
+        self.heard: list[PriceUpdate] = []
 
     def observe(self, observation: Observation) -> None:
         self.observations.append(observation)
+
+    def hear(self, update: PriceUpdate, source: Source, received: int) -> None:
+        self.heard.append(update)
 
     def saw_slot(self, slot: int) -> None:
         self.slots.append(slot)

@@ -34,6 +34,8 @@ NAMES = [
     "subscription_up",
     "subscription_reconnects_total",
     "endpoint_active",
+    "source_up",
+    "source_errors_total",
     "queue_depth",
     "queue_capacity",
     "spool_rows",
@@ -109,6 +111,7 @@ def test_every_series_of_a_feed_is_there_before_its_first_print(metrics: Metrics
 def test_every_described_metric_is_in_the_scrape_with_its_labels_and_type(metrics: Metrics) -> None:
     metrics.queue("prints", 500)
     metrics.worker("ingest")
+    metrics.beside("hermes", "hermes.pyth.network")
     scraped = {f.name: f for f in text_string_to_metric_families(metrics.render().decode())}
     for spec in described():
         family = scraped[spec.name.removesuffix("_total")]

@@ -14,6 +14,7 @@ from quantdesk_oracle.model import (
     Freshness,
     Generation,
     Observation,
+    PriceUpdate,
     Reason,
     Source,
     StoredPrint,
@@ -21,8 +22,9 @@ from quantdesk_oracle.model import (
 )
 from quantdesk_oracle.ops.metrics import Metrics
 from quantdesk_oracle.pricing.acceptance import StorageLimits
-from quantdesk_oracle.pricing.quarantine import SecondOpinion
+from quantdesk_oracle.pricing.quarantine import Agreement, SecondOpinion
 from quantdesk_oracle.pricing.use import IndexUse, UseLimits
+from quantdesk_oracle.pyth.messages import decode_price_message
 from quantdesk_oracle.workers.ingest import REMEMBERED_PRINTS, Ingest
 from quantdesk_oracle.workers.state import Markets
 from tests.vectors import encoder
@@ -64,18 +66,29 @@ class _Journal:
 class Intake:
     """An Ingest of one market, and what came out of it."""
 
-    def __init__(self, *feeds: Feed, **limits: Any) -> None:
+    def __init__(self, *feeds: Feed, second_source: bool = False, **limits: Any) -> None:
         self.feeds = feeds or (GENERATION_3, GENERATION_2)
         self.state = SimpleNamespace(
             symbol="SOL-PERP",
-            market=SimpleNamespace(feeds=self.feeds, storage=StorageLimits(**limits)),
-            index=IndexUse(len(self.feeds), UseLimits()),
+            market=SimpleNamespace(
+                feeds=self.feeds,
+                storage=StorageLimits(**limits),
+                feed_id=self.feeds[0].feed_id,
+                on_hermes=not self.feeds[0].on_chain,
+            ),
+            index=IndexUse(len(self.feeds), UseLimits(slot_time=400_000 if self.feeds[0].on_chain else 0)),
             second_source=SecondOpinion(),
         )
         self.markets = Markets([self.state])  # type: ignore[list-item]
         self.writer, self.journal = _Writer(), _Journal()
         self.metrics = Metrics([feed.name for feed in self.feeds], ["SOL-PERP"], ["node"], "test")
-        self.ingest = Ingest(self.markets, self.writer, self.journal, self.metrics)  # type: ignore[arg-type]
+        self.ingest = Ingest(
+            self.markets,
+            self.writer,  # type: ignore[arg-type]
+            self.journal,  # type: ignore[arg-type]
+            self.metrics,
+            second_source=second_source,
+        )
 
     def deliver(
         self,
@@ -349,3 +362,127 @@ def test_every_account_is_watched_once() -> None:
         GENERATION_3.pubkey,
         GENERATION_2.pubkey,
     ]
+
+
+# ── a second source, and a feed on Hermes ────────────────────────────────────────────────────────
+OURS = encoder.PRICE_FIELDS["price"]
+OWN_FEED = Feed("SOL-PERP", encoder.SOL_FEED.hex(), None, encoder.SOL_FEED, source=Source.HERMES)
+
+
+def hermes_print(**changed: int) -> PriceUpdate:
+    """A print of the feed as Hermes serves it."""
+    fields = {"publish_time": NOW, "ema_price": OURS, **changed}
+    slot = fields.pop("slot", 77)
+    return decode_price_message(encoder.price_message(**fields), slot)
+
+
+def hear(intake: Intake, **changed: int) -> None:
+    intake.ingest.hear(hermes_print(**changed), Source.HERMES, NOW * SECOND)
+
+
+@pytest.fixture
+def compared() -> Intake:
+    return Intake(GENERATION_3, second_source=True)
+
+
+def in_use(intake: Intake) -> PriceUpdate | None:
+    intake.state.index.feeds[0]._proven = True
+    return intake.state.index.at((NOW + 2) * SECOND, 1_000).update
+
+
+def test_a_second_source_that_agrees_says_nothing_and_is_not_stored(compared: Intake) -> None:
+    hear(compared, price=OURS * 1_004 // 1_000)
+    compared.deliver()
+    assert [row.source for row in compared.rows] == [Source.SUBSCRIPTION]
+    assert compared.journal.events == []
+    assert compared.state.second_source.opinion is Agreement.AGREES
+
+
+@pytest.mark.parametrize("first", ["the second source", "the account"])
+def test_a_print_that_differs_is_used_as_wide_and_an_event_says_so_once(compared: Intake, first: str) -> None:
+    if first == "the second source":
+        hear(compared, price=OURS * 99 // 100)
+        compared.deliver()
+    else:
+        compared.deliver()
+        hear(compared, price=OURS * 99 // 100)
+    assert [row.verdict for row in compared.rows] == [
+        Verdict.ACCEPTED
+    ]  # what is stored goes by the message alone
+    assert compared.journal.events == [("source.disagreed", "None")]
+    assert compared.rejected(Reason.WIDE) == 1
+    used = in_use(compared)
+    assert used is not None
+    assert used.price == OURS  # never averaged
+    compared.deliver(publish_time=NOW + 1, slot=1_001, at=NOW + 1)
+    assert (len(compared.journal.events), compared.rejected(Reason.WIDE)) == (1, 2)
+
+
+@pytest.mark.parametrize("first", ["the second source", "the account"])
+def test_a_quarantined_print_is_used_once_the_second_source_agrees(compared: Intake, first: str) -> None:
+    far = {"ema_price": OURS * 100 // 111}
+    if first == "the second source":
+        hear(compared, price=OURS, **far)
+        compared.deliver(**far)
+    else:
+        compared.deliver(**far)
+        assert in_use(compared) is None
+        hear(compared, price=OURS, **far)
+    used = in_use(compared)
+    assert used is not None
+    assert used.price == OURS
+    assert ("quarantine.left", "None") in compared.journal.events
+
+
+def test_a_quarantined_print_that_the_second_source_contradicts_stays_out(compared: Intake) -> None:
+    compared.deliver(ema_price=OURS * 100 // 111)
+    hear(compared, price=OURS * 100 // 111)
+    assert in_use(compared) is None
+    assert ("source.disagreed", "None") not in compared.journal.events
+
+
+def test_a_second_source_of_another_time_is_no_opinion(compared: Intake) -> None:
+    hear(compared, price=OURS // 2, publish_time=NOW - 11, ema_price=OURS // 2)
+    compared.deliver()
+    assert compared.journal.events == []
+
+
+def test_a_second_source_is_judged_before_it_is_listened_to(compared: Intake) -> None:
+    hear(compared, price=OURS * 99 // 100, confidence=OURS // 10)  # unsure of itself
+    compared.deliver()
+    assert compared.journal.events == []
+    assert compared.ingest.feeds["SOL-PERP/hermes"] == "uncertain"
+
+
+def test_what_is_wide_or_quarantined_is_counted(intake: Intake) -> None:
+    intake.deliver(confidence=OURS * 26 // 10_000)
+    intake.deliver(publish_time=NOW + 1, slot=1_001, ema_price=OURS * 100 // 111, at=NOW + 1)
+    assert (intake.rejected(Reason.WIDE), intake.rejected(Reason.QUARANTINED)) == (1, 1)
+
+
+def test_a_feed_on_hermes_is_stored_with_pythnets_slot_and_used() -> None:
+    intake = Intake(OWN_FEED)
+    hear(intake, slot=138_881_186)
+    hear(intake, slot=138_881_186)
+    (row,) = intake.rows
+    assert (row.update.identity, row.source, row.verdict) == (
+        (NOW, 138_881_186),
+        Source.HERMES,
+        Verdict.ACCEPTED,
+    )
+    assert in_use(intake) is not None
+    assert (intake.ingest.duplicates, intake.ingest.pubkeys) == (1, ())
+
+
+def test_a_feed_on_hermes_refuses_with_the_same_reasons() -> None:
+    intake = Intake(OWN_FEED)
+    hear(intake, price=0)
+    hear(intake, publish_time=NOW + 60)
+    assert intake.rows == []
+    assert intake.ingest.rejected == {Reason.PRICE_NOT_POSITIVE: 1, Reason.FUTURE: 1}
+
+
+def test_another_feed_of_hermes_is_nobodys() -> None:
+    intake = Intake(OWN_FEED)
+    intake.ingest.hear(hermes_print()._replace(feed_id=bytes(32)), Source.HERMES, NOW * SECOND)
+    assert intake.rows == []
