@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from tests.postgres import TEMPLATE, PostgresServer, execute, make_template, programs
+
+# Machines are shared and imports are late: no example has a deadline.
+settings.register_profile("house", deadline=None, print_blob=True)
+settings.load_profile("house")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from quantdesk_oracle.store.embedded import EmbeddedServer
 
 Program = Callable[..., subprocess.Popen[str]]
+PATIENCE = 60.0
+"""Seconds after which something that a test waits for will not come any more."""
 
 
 @pytest.fixture
@@ -61,3 +66,24 @@ def errors(tmp_path: Path) -> Callable[[int], list[dict[str, Any]]]:
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     return read
+
+
+async def stored_until(state_dir: Path, enough: Callable[[asyncpg.Connection], Awaitable[bool]]) -> None:
+    """Until the embedded database of ``state_dir`` holds enough."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        dsn = EmbeddedServer(state_dir).dsn()
+        try:
+            connection = await asyncpg.connect(dsn, timeout=5) if dsn else None
+        except (OSError, asyncpg.PostgresError):
+            connection = None
+        if connection is not None:
+            try:
+                if await enough(connection):
+                    return
+            except asyncpg.UndefinedTableError:
+                pass
+            finally:
+                await connection.close()
+        await asyncio.sleep(0.1)
+    pytest.fail("the rows did not come within a minute")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import signal
 import socket
 from datetime import timedelta
 from decimal import Decimal
@@ -14,7 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.e2e.conftest import Program
+from tests.e2e.conftest import Program, stored_until
 from tests.e2e.truth import EPOCH
 
 pytestmark = pytest.mark.shared
@@ -83,9 +84,16 @@ async def test_every_storable_print_of_real_dumps_is_a_row(
     )  # fmt: skip
     await until_listening(rpc)
     daemon = program(
-        "run", "--for", "14s", "--json", "--state-dir", state_dir, "--config", configuration(tmp_path),
+        "run", "--json", "--state-dir", state_dir, "--config", configuration(tmp_path),
         DATABASE_URL="embedded", RPC_URL=f"http://127.0.0.1:{rpc}", WS_URL=f"ws://127.0.0.1:{ws}",
     )  # fmt: skip
+    expected = storable(accounts)
+
+    async def complete(connection: asyncpg.Connection) -> bool:
+        return int(await connection.fetchval("SELECT count(*) FROM oracle_prices")) >= len(expected)
+
+    await stored_until(state_dir, complete)
+    daemon.send_signal(signal.SIGTERM)
     out, _ = await asyncio.to_thread(daemon.communicate, timeout=60)
     assert daemon.returncode == 0
     summary = json.loads(out)
@@ -95,7 +103,7 @@ async def test_every_storable_print_of_real_dumps_is_a_row(
             "SELECT m.symbol, p.created_at, p.slot, p.price, p.confidence, p.exponent, p.ema_price"
             " FROM oracle_prices AS p JOIN markets AS m ON m.id = p.market_id"
         )
-        assert {tuple(row) for row in rows} == storable(accounts)
+        assert {tuple(row) for row in rows} == expected
         assert len(rows) == summary["updates"] == summary["rows"]["oracle_prices"]
         assert await connection.fetchval("SELECT count(*) FROM mark_prices") == 0, "a mark from a dead oracle"
     finally:

@@ -6,8 +6,6 @@ import asyncio
 import json
 import random
 import signal
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -18,9 +16,7 @@ import pytest
 from quantdesk_oracle.store import schema
 from quantdesk_oracle.store.embedded import EmbeddedServer
 from tests.e2e import truth
-from tests.e2e.conftest import Program
-
-PATIENCE = 60.0
+from tests.e2e.conftest import Program, stored_until
 
 
 class Chain:
@@ -68,27 +64,6 @@ def config(tmp_path: Path) -> Path:
     )
     path.write_text(markets)
     return path
-
-
-async def stored_until(state_dir: Path, enough: Callable[[asyncpg.Connection], Awaitable[bool]]) -> None:
-    """Until the embedded database of ``state_dir`` holds enough."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        dsn = EmbeddedServer(state_dir).dsn()
-        try:
-            connection = await asyncpg.connect(dsn, timeout=5) if dsn else None
-        except (OSError, asyncpg.PostgresError):
-            connection = None
-        if connection is not None:
-            try:
-                if await enough(connection):
-                    return
-            except asyncpg.UndefinedTableError:
-                pass
-            finally:
-                await connection.close()
-        await asyncio.sleep(0.1)
-    pytest.fail("the rows did not come within a minute")
 
 
 async def prints_in(state_dir: Path) -> list[tuple[Any, ...]]:

@@ -382,7 +382,7 @@ SAMPLES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(premiums=SAMPLES, interval=st.sampled_from([30, 60, 300, 3600]), cap=st.sampled_from([1000, 1, 0]))
 def test_calculate_funding_rate_is_the_daemons_method(
     server18: Server, funding_server: Any, premiums: list[Decimal | None], interval: int, cap: int

@@ -267,7 +267,7 @@ async def _everything(folder: Path) -> list[bytes]:
     return rows
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_bytes_the_file_holds_the_spool_opens_and_works(tmp_path: Path, data: st.DataObject) -> None:
     asyncio.run(_survives(tmp_path, data))
