@@ -11,12 +11,12 @@ BEGIN
 END $$;
 
 -- TimescaleDB is used where it is installed, and installed where the server has it loaded. (CREATE EXTENSION
--- without the preloaded library would end the session.)
+-- without the preloaded library would end the session; its settings are seen by every role, the list of libraries is not.)
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')
        AND EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
-       AND current_setting('shared_preload_libraries') ~ '\mtimescaledb\M' THEN
+       AND EXISTS (SELECT FROM pg_settings WHERE name = 'timescaledb.max_background_workers') THEN
         CREATE EXTENSION timescaledb;
     END IF;
 EXCEPTION WHEN insufficient_privilege OR feature_not_supported THEN

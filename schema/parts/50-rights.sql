@@ -43,6 +43,21 @@ CALL pg_temp.protect(
 DROP PROCEDURE pg_temp.protect(text[], text[], text[]);
 REVOKE ALL ON SEQUENCE public.oracle_prices_external_slot FROM PUBLIC, anon, authenticated, service_role, quantdesk_oracle;
 
+-- Sequences of identity columns are used with the rights on their table; whoever may set one back may stop its inserts.
+DO $$
+DECLARE
+    sequence regclass;
+BEGIN
+    FOR sequence IN
+        SELECT s.oid FROM pg_depend AS d JOIN pg_class AS s ON s.oid = d.objid AND s.relkind = 'S'
+        WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'i'
+          AND d.refobjid = ANY (ARRAY['public.statistics_due', 'public.migration_rejects', 'public.migration_changes',
+                                      'public.oracle_gaps']::regclass[])
+    LOOP
+        EXECUTE format('REVOKE ALL ON SEQUENCE %s FROM PUBLIC, anon, authenticated, service_role, quantdesk_oracle', sequence);
+    END LOOP;
+END $$;
+
 CREATE OR REPLACE PROCEDURE pg_temp.create_policy(table_name text, policy_name text, role_name text, command text, condition text)
 LANGUAGE plpgsql AS $$
 BEGIN

@@ -290,11 +290,17 @@ async def test_supabases_default_privileges_reach_no_table_and_no_partition(
     )
     await empty.owner.execute(
         f"ALTER DEFAULT PRIVILEGES GRANT {default} ON TABLES TO anon, authenticated;"
+        "ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO anon, authenticated;"
         "ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO anon, authenticated"
     )
     await schema.apply(empty.owner)
     await empty.owner.execute("SELECT upkeep_at(now() + interval '60 days')")
     assert await _allowed(empty.owner, "anon") == {name: {"SELECT"} for name in PUBLIC}
+    sequences = await empty.owner.fetch("""
+        SELECT seqrelid::regclass FROM pg_sequence
+        WHERE has_sequence_privilege('anon', seqrelid, 'SELECT, UPDATE, USAGE')
+    """)
+    assert sequences == []
     anon = await empty.owner.fetch("""
         SELECT proname FROM pg_proc
         WHERE pronamespace = 'public'::regnamespace AND has_function_privilege('anon', oid, 'EXECUTE')

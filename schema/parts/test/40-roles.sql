@@ -4,7 +4,8 @@ DECLARE
     wanted text;
 BEGIN
     FOREACH wanted IN ARRAY ARRAY['anon', 'authenticated', 'service_role', 'quantdesk_oracle'] LOOP
-        IF NOT pg_has_role(current_user, wanted, 'MEMBER') THEN
+        -- (From PostgreSQL 16 on, who creates a role may grant it, and may not act as it before.)
+        IF NOT pg_has_role(current_user, wanted, CASE WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
             EXECUTE format('GRANT %I TO %I', wanted, current_user); -- rolled back with all the rest
         END IF;
     END LOOP;
