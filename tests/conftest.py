@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import settings
 
-from tests.postgres import TEMPLATE, PostgresServer, execute, make_template, programs
+from tests.postgres import TEMPLATE, VERSIONS, PostgresServer, execute, make_template, programs
 
 # Machines are shared and imports are late: no example has a deadline.
 settings.register_profile("house", deadline=None, print_blob=True)
@@ -60,36 +60,42 @@ def root() -> Path:
     return ROOT
 
 
-def _server(version: int) -> Iterator[PostgresServer]:
-    folder = programs(version)
-    if folder is None:
-        pytest.skip(f"PostgreSQL {version} is not installed on this machine")
-    server = PostgresServer(folder)
-    try:
-        server.start()
-        asyncio.run(make_template(server))
-        yield server
-    finally:
-        server.remove()
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Callable[[int], PostgresServer]]:
+    """Servers of this session by their major version, each started when it is first asked for."""
+    running: dict[int, PostgresServer] = {}
+
+    def server(version: int) -> PostgresServer:
+        if version not in running:
+            folder = programs(version)
+            if folder is None:
+                pytest.skip(f"PostgreSQL {version} is not installed on this machine")
+            running[version] = PostgresServer(folder)
+            running[version].start()
+            asyncio.run(make_template(running[version]))
+        return running[version]
+
+    yield server
+    for each in running.values():
+        each.remove()
 
 
 @pytest.fixture(scope="session")
-def postgres_18() -> Iterator[PostgresServer]:
+def postgres_18(servers: Callable[[int], PostgresServer]) -> PostgresServer:
     """The embedded PostgreSQL's programs as a server of this test session."""
-    yield from _server(18)
+    return servers(18)
 
 
 @pytest.fixture(scope="session")
-def postgres_15() -> Iterator[PostgresServer]:
+def postgres_15(servers: Callable[[int], PostgresServer]) -> PostgresServer:
     """Debian's PostgreSQL 15 as a server of this test session."""
-    yield from _server(15)
+    return servers(15)
 
 
-@pytest.fixture(params=[18, 15], ids=["postgres18", "postgres15"])
-def postgres(request: pytest.FixtureRequest) -> PostgresServer:
+@pytest.fixture(params=VERSIONS, ids=[f"postgres{version}" for version in VERSIONS])
+def postgres(request: pytest.FixtureRequest, servers: Callable[[int], PostgresServer]) -> PostgresServer:
     """Each PostgreSQL in turn."""
-    server: PostgresServer = request.getfixturevalue(f"postgres_{request.param}")
-    return server
+    return servers(request.param)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -21,6 +22,8 @@ from quantdesk_oracle.store import schema
 from quantdesk_oracle.store.embedded import EmbeddedServer
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
+FURTHER = os.environ.get("QUANTDESK_TEST_POSTGRES", "")
+"""Folders, separated by colons, with initdb and postgres of further versions that the tests are to run on."""
 START_SECONDS = 30.0
 TEMPLATE = "with_schema"
 OPTIONS = {
@@ -35,12 +38,37 @@ OPTIONS = {
 """A test's server outlives kill -9 of itself, not of the machine: it need not sync."""
 
 
+def _further() -> dict[int, Path]:
+    found = {}
+    for folder in filter(None, FURTHER.split(":")):
+        said = subprocess.run(
+            [Path(folder) / "postgres", "--version"], check=True, capture_output=True, text=True
+        )
+        found[int(re.findall(r"\d+", said.stdout)[0])] = Path(folder)
+    return found
+
+
+_FURTHER_VERSIONS = _further()
+VERSIONS = (18, 15, *_FURTHER_VERSIONS)
+"""The major versions that tests run on."""
+
+
 def programs(version: int) -> Path | None:
     """The folder of initdb and postgres of a major version; None where this machine has not got it."""
+    if version in _FURTHER_VERSIONS:
+        return _FURTHER_VERSIONS[version]
     if version == 15:
         return DEBIAN_15 if (DEBIAN_15 / "postgres").is_file() else None
     folder = EmbeddedServer(Path(tempfile.gettempdir())).program("postgres").parent
     return folder if (folder / "postgres").is_file() else None
+
+
+def clients(version: int) -> Path:
+    """The folder of psql and pg_dump for a server: its own where it has them, else the embedded ones."""
+    for folder in (programs(version), programs(18)):
+        if folder is not None and (folder / "psql").is_file():
+            return folder
+    raise AssertionError("the embedded PostgreSQL is not installed, and no other psql was found")
 
 
 def free_port() -> int:
@@ -71,14 +99,15 @@ def folder_for_servers(prefix: str) -> Path:
 class PostgresServer:
     """One server as a child process, so that it can be killed, frozen and started again."""
 
-    def __init__(self, bin_folder: Path, **options: str) -> None:
+    def __init__(self, bin_folder: Path, superuser: str = "postgres", **options: str) -> None:
         self.port = free_port()
+        self.superuser = superuser
         self.folder = folder_for_servers("qdo-pg-")
         self._bin = bin_folder
         self._options = {**OPTIONS, **options}
         self._process: subprocess.Popen[bytes] | None = None
         self._run(
-            "initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-sync", "-N"
+            "initdb", "-D", str(self.data), "-U", superuser, "--auth=trust", "-E", "UTF8", "--no-sync", "-N"
         )
 
     @property
@@ -86,9 +115,9 @@ class PostgresServer:
         """Its data directory."""
         return self.folder / "data"
 
-    def dsn(self, database: str = "postgres", user: str = "postgres", *, port: int | None = None) -> str:
+    def dsn(self, database: str = "postgres", user: str | None = None, *, port: int | None = None) -> str:
         """How to connect to it, through another ``port`` where something lies between."""
-        return f"postgresql://{quote(user)}@127.0.0.1:{port or self.port}/{database}"
+        return f"postgresql://{quote(user or self.superuser)}@127.0.0.1:{port or self.port}/{database}"
 
     def start(self) -> None:
         """Start it, and wait until it answers."""

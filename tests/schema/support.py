@@ -14,22 +14,34 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pytest
+
+from tests.postgres import VERSIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "schema"
 FIXTURES = Path(__file__).parent / "fixtures"
-DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
+TIMESCALE = {
+    "timescale": os.environ.get("QUANTDESK_TEST_TIMESCALE_URL"),
+    "apache": os.environ.get("QUANTDESK_TEST_TIMESCALE_APACHE_URL"),
+}
+"""Servers with TimescaleDB, under its own licence and of the Apache-2 build: the URL of postgres, as a superuser."""
+PLAIN = tuple(str(version) for version in VERSIONS)
+HYPER = tuple(TIMESCALE)
+EVERY = (*PLAIN, *(name for name, url in TIMESCALE.items() if url))
+EVERY_MODE = ("18", *EVERY[len(PLAIN) :])
 KEYLESS = ("oracle_prices", "mark_prices", "premium_samples", "funding_rates")
 _numbers = count(1)
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its name, how to reach it (a URL without a database), and its programs."""
+    """A running server: its name, its postgres database's URL, psql and pg_dump, a database to copy the schema from."""
 
     name: str
     url: str
     programs: Path
+    template: str
 
     def dsn(self, database: str) -> str:
         """A URL of one of its databases."""
@@ -59,6 +71,17 @@ class Server:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def run(self, program: str, database: str, *arguments: str | Path) -> str:
+        """Run pg_dump or pg_restore; what it says, which is nothing or warnings."""
+        done = subprocess.run(
+            [self.programs / program, "--dbname", self.dsn(database), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stderr
 
     async def create(self, template: str | None = None) -> str:
         """A new database, empty or a copy of another; its name."""
@@ -100,6 +123,19 @@ class Database:
         return await self.owner.fetchval(
             "INSERT INTO users (wallet_address) VALUES ($1) RETURNING id", wallet
         )
+
+
+def servers_named(*names: str) -> Any:
+    """A fixture: each of these servers in turn. A module that is about some of them calls its own one ``server``."""
+    marks = {name: [pytest.mark.timescale] if name in TIMESCALE else [] for name in names}
+
+    @pytest.fixture(params=[pytest.param(name, marks=marks[name]) for name in names])
+    def server(request: pytest.FixtureRequest, schema_servers: Any) -> Server:
+        """Each of them in turn."""
+        found: Server = schema_servers(request.param)
+        return found
+
+    return server
 
 
 @asynccontextmanager

@@ -407,9 +407,7 @@ def funding_server(server18: Server) -> Any:
     """Asks the database for the rate of an interval with these samples."""
 
     async def ask(premiums: list[Decimal | None], interval: int, cap: int) -> Any:
-        from tests.schema.conftest import _template
-
-        connection = await asyncpg.connect(server18.dsn(await _template(server18)))
+        connection = await asyncpg.connect(server18.dsn(server18.template))
         transaction = connection.transaction()
         await transaction.start()
         market = await market_of(connection)

@@ -8,7 +8,9 @@ from typing import Any
 
 import asyncpg
 
-from tests.schema.support import Database, market_of, plan
+from tests.schema.support import PLAIN, Database, market_of, plan, servers_named
+
+server = servers_named(*PLAIN)
 
 
 async def _insert(connection: Any, instant: datetime) -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from quantdesk_oracle.errors import SchemaError
 from quantdesk_oracle.store import schema
-from tests.schema.support import SCHEMA, Database
+from tests.schema.support import EVERY_MODE, SCHEMA, Database, servers_named
 
+server = servers_named(*EVERY_MODE)
 DAMAGES = {
     "an index dropped": "DROP INDEX orders_book_idx",
     "a key's index dropped": "ALTER TABLE users DROP CONSTRAINT users_email_key",
@@ -25,7 +26,7 @@ DAMAGES = {
     "a grant too many": "GRANT SELECT ON admin_users TO anon",
     "a grant of a column": "GRANT UPDATE (balance) ON user_balances TO authenticated",
     "a grant missing": "REVOKE SELECT ON candles FROM anon",
-    "a trigger dropped": "DROP TRIGGER oracle_prices_candles ON oracle_prices",
+    "a trigger dropped": "DROP TRIGGER oracle_prices_heads ON oracle_prices",
     "a trigger off": "ALTER TABLE markets DISABLE TRIGGER markets_audit",
     "a check dropped": "ALTER TABLE user_balances DROP CONSTRAINT user_balances_balance_check",
     "a column's type": "ALTER TABLE users ALTER COLUMN total_trades TYPE bigint",
@@ -42,10 +43,10 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("what", DAMAGES)
-async def test_a_damage_is_caught(database18: Database, what: str) -> None:
-    await database18.owner.execute(DAMAGES[what])
-    done = database18.server.psql(
-        database18.name, "-v", "ON_ERROR_STOP=1", "-f", SCHEMA / "test-schema.sql", check=False
+async def test_a_damage_is_caught(database: Database, what: str) -> None:
+    await database.owner.execute(DAMAGES[what])
+    done = database.server.psql(
+        database.name, "-v", "ON_ERROR_STOP=1", "-f", SCHEMA / "test-schema.sql", check=False
     )
     assert done.returncode == 3
     assert "ERROR" in done.stderr
