@@ -160,7 +160,7 @@ async def _schema(connection: Any) -> list[Finding]:
     if not found.current:
         said, cures = {
             "earlier": ("holds an earlier generation of the schema", "quantdesk-oracle schema migrate"),
-            "older": (f"has version {found.version} of the schema", "quantdesk-oracle schema migrate"),
+            "older": (f"has version {found.version} of the schema", "quantdesk-oracle schema apply"),
             "newer": (f"has version {found.version} of the schema", "install a newer quantdesk-oracle"),
         }[found.generation]
         needed = f"{said}; this program needs version {found.needed_version}."

@@ -20,7 +20,7 @@ Progress = Callable[[str], None]
 
 
 async def apply(connection: Connection, *, progress: Progress | None = None) -> SchemaStatus:
-    """Make the schema on an empty database; on one that has it already, change nothing.
+    """Make the schema on an empty database, bring an older version of it up in place; on a current one, change nothing.
 
     One transaction under an advisory lock: it stands completely, or not at all.
     Raises SchemaError on a database of an earlier generation, and where the role may not do it.
@@ -116,7 +116,7 @@ def _problem(found: SchemaStatus) -> str | None:
         "earlier": "the database holds an earlier generation of the QuantDesk schema;"
         " bring it up with: quantdesk-oracle schema migrate",
         "older": f"the database's schema is version {found.version} and this program needs {NEEDED_VERSION};"
-        " bring it up with: quantdesk-oracle schema migrate",
+        " bring it up with: quantdesk-oracle schema apply",
         "newer": f"the database's schema is version {found.version} and this program knows {NEEDED_VERSION};"
         " install a newer quantdesk-oracle",
     }[found.generation]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-NEEDED_VERSION = 2
+NEEDED_VERSION = 3
 """The version of the schema that this program is written for: the one that its own SQL files make."""
 
 Connection = Any

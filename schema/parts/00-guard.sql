@@ -12,9 +12,9 @@ BEGIN
     END IF;
     IF to_regclass('public.schema_version') IS NOT NULL THEN
         EXECUTE 'SELECT max(version) FROM public.schema_version' INTO found;
-        IF found IS DISTINCT FROM 2 THEN
-            RAISE EXCEPTION 'this database holds version % of the schema, and these files are version 2', found
-                USING HINT = 'An older version is brought up with: psql "$DATABASE_URL" -f schema/migration-to-production.sql';
+        IF found > 3 THEN
+            RAISE EXCEPTION 'this database holds version % of the schema, and these files are version 3', found
+                USING HINT = 'Install a newer quantdesk-oracle';
         END IF;
     ELSIF to_regclass('public.users') IS NOT NULL OR to_regclass('public.markets') IS NOT NULL THEN
         RAISE EXCEPTION 'this database holds tables of an earlier generation of the schema (users, markets)'

@@ -110,6 +110,16 @@ BEGIN
     END IF;
 END $$;
 
+-- A column that came with a later version than its table: named in CREATE TABLE too, and added here where the table is older.
+CREATE OR REPLACE PROCEDURE pg_temp.add_column(table_name text, column_name text, definition text)
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = to_regclass('public.' || table_name)
+                   AND a.attname = add_column.column_name AND NOT a.attisdropped) THEN
+        EXECUTE format('ALTER TABLE public.%I ADD COLUMN %I %s', table_name, column_name, definition);
+    END IF;
+END $$;
+
 -- Triggers of a time series see all rows of a statement at once: as `inserted` (new) or `removed` (old, for UPDATE and
 -- DELETE). TimescaleDB before 2.18 has no transition tables: there a copy of the function is given one row at a time.
 CREATE OR REPLACE PROCEDURE pg_temp.create_series_trigger(table_name text, trigger_name text, event text, function_name text)

@@ -31,6 +31,10 @@ HYPER = tuple(TIMESCALE)
 EVERY = (*PLAIN, *(name for name, url in TIMESCALE.items() if url))
 EVERY_MODE = ("18", *EVERY[len(PLAIN) :])
 KEYLESS = ("oracle_prices", "mark_prices", "premium_samples", "funding_rates")
+_LEAVE = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE datname = $1 AND backend_type <> 'client backend'
+"""
 _numbers = count(1)
 
 
@@ -88,7 +92,12 @@ class Server:
         name = f"test_{os.getpid()}_{next(_numbers)}"
         admin = await asyncpg.connect(self.dsn("postgres"))
         try:
-            await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}")
+            await admin.execute(
+                _LEAVE, template
+            )  # a background job that is connected to it would be in the way
+            await admin.execute(
+                f"CREATE DATABASE {name} TEMPLATE {template or 'template0'} STRATEGY FILE_COPY"
+            )
         finally:
             await admin.close()
         return name

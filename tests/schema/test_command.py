@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 
-from tests.schema.support import FIXTURES, Database, Server
+from tests.schema.support import FIXTURES, PLAIN, Database, Server, servers_named
+
+server = servers_named(*PLAIN)
 
 
 def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

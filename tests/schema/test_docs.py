@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import runpy
 
-from tests.schema.support import ROOT, Database
+from tests.schema.support import PLAIN, ROOT, Database, servers_named
+
+server = servers_named(*PLAIN)
 
 FOLDER = ROOT / "docs" / "schema"
 

@@ -76,14 +76,6 @@ async def test_an_empty_database_names_the_command(empty: Database) -> None:
     assert (await schema.status(empty.owner)).generation == "none"
 
 
-async def test_a_newer_schema_is_refused(database18: Database) -> None:
-    await database18.owner.execute("INSERT INTO schema_version (version) VALUES (999)")
-    with pytest.raises(SchemaError, match="install a newer"):
-        await schema.check(database18.owner)
-    with pytest.raises(SchemaError, match="version 999"):
-        await schema.apply(database18.owner)
-
-
 async def test_a_failure_halfway_leaves_nothing(server: Server, empty: Database) -> None:
     await empty.owner.execute("CREATE VIEW candles AS SELECT 1 AS stands_in_the_way")
     before = server.dump(empty.name)
@@ -116,11 +108,10 @@ async def test_an_owner_without_superuser_can_install_and_verify(server: Server,
 
 async def test_the_version_is_the_same_everywhere() -> None:
     guard, *_, version = parts_of(PRODUCTION)
-    assert f"IS DISTINCT FROM {schema.NEEDED_VERSION} THEN" in guard.sql
+    assert f"found > {schema.NEEDED_VERSION} THEN" in guard.sql
     assert f"VALUES ({schema.NEEDED_VERSION})" in version.sql
     plan = (SCHEMA / "parts/migration/10-plan.sql").read_text()
     assert f"found > {schema.NEEDED_VERSION} THEN" in plan
-    assert f"found = {schema.NEEDED_VERSION} THEN" in plan
     assert (
         f"IS DISTINCT FROM {schema.NEEDED_VERSION} THEN" in (SCHEMA / "parts/test/10-begin.sql").read_text()
     )
@@ -132,6 +123,7 @@ async def test_every_table_view_column_type_and_function_says_what_it_is(databas
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
           AND obj_description(c.oid) IS NULL
           AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype IN ('a', 'i') AND c.relkind = 'S')
+          AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'e')
         UNION ALL
         SELECT c.relname || '.' || a.attname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0
@@ -139,6 +131,7 @@ async def test_every_table_view_column_type_and_function_says_what_it_is(databas
         UNION ALL
         SELECT p.proname FROM pg_proc AS p
         WHERE p.pronamespace = 'public'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL
+          AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')
         UNION ALL
         SELECT t.typname FROM pg_type AS t
         WHERE t.typnamespace = 'public'::regnamespace AND t.typtype = 'e' AND obj_description(t.oid, 'pg_type') IS NULL

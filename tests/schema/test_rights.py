@@ -284,10 +284,6 @@ async def test_supabases_default_privileges_reach_no_table_and_no_partition(
 ) -> None:
     from quantdesk_oracle.store import schema
 
-    await schema.apply(empty.owner)  # makes the roles, where no test has yet
-    await empty.owner.execute(
-        "DROP SCHEMA public CASCADE; DROP SCHEMA partitions CASCADE; CREATE SCHEMA public"
-    )
     await empty.owner.execute(
         f"ALTER DEFAULT PRIVILEGES GRANT {default} ON TABLES TO anon, authenticated;"
         "ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO anon, authenticated;"

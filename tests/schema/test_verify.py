@@ -34,8 +34,8 @@ DAMAGES = {
     "a default dropped": "ALTER TABLE oracle_prices ALTER COLUMN slot DROP DEFAULT",
     "a view that shows all": "ALTER VIEW active_positions SET (security_invoker = false)",
     "a view of another owner": "ALTER VIEW order_book OWNER TO CURRENT_USER",
-    "a view changed": "CREATE OR REPLACE VIEW candles AS SELECT c.market_id, c.resolution, c.bucket, c.open, c.high,"
-    " c.low, c.close, c.n FROM candle_rollups AS c",
+    "a view changed": "DO $$ BEGIN EXECUTE 'CREATE OR REPLACE VIEW candles WITH (security_invoker = true) AS '"
+    " || rtrim(pg_get_viewdef('candles'::regclass), ';') || ' LIMIT 1000000'; END $$",
     "a table dropped": "DROP TABLE auction_settlements CASCADE",
     "a comment lost": "COMMENT ON COLUMN markets.max_leverage IS NULL",
     "a label added": "ALTER TYPE order_status ADD VALUE 'lost'",

@@ -31,14 +31,9 @@ INSERT INTO migration_plan (old_name, table_name, preference) VALUES
     ('premium_samples', 'premium_samples', 'created_at'),
     ('funding_rates', 'funding_rates', 'created_at'),
     ('system_events', 'system_events', 'created_at'),
-    ('oracle_watermarks', 'oracle_watermarks', 'verified_at DESC'),
-    ('oracle_gaps', 'oracle_gaps', 'created_at'),
-    ('daemon_instances', 'daemon_instances', 'seen_at'),
     ('risk_alerts', 'risk_alerts', 'created_at'),
     ('admin_users', 'admin_users', 'created_at'),
-    ('admin_audit_logs', 'admin_audit_logs', 'created_at'),
-    ('migration_rejects', 'migration_rejects', 'created_at'),
-    ('migration_changes', 'migration_changes', 'created_at');
+    ('admin_audit_logs', 'admin_audit_logs', 'created_at');
 
 -- What was done, a row a table: for whoever runs this inside a transaction of theirs.
 CREATE TEMPORARY TABLE migration_report (
@@ -80,12 +75,11 @@ BEGIN
     END IF;
     IF to_regclass('public.schema_version') IS NOT NULL THEN
         EXECUTE 'SELECT max(version) FROM public.schema_version' INTO found;
-        IF found > 2 THEN
-            RAISE EXCEPTION 'this database holds version % of the schema, and these files are version 2', found
+        IF found > 3 THEN
+            RAISE EXCEPTION 'this database holds version % of the schema, and these files are version 3', found
                 USING HINT = 'Install a newer quantdesk-oracle';
-        ELSIF found = 2 THEN
-            RETURN;
         END IF;
+        RETURN; -- an earlier version of this schema is brought up in its place, by the parts themselves
     ELSIF to_regclass('public.users') IS NULL AND to_regclass('public.markets') IS NULL THEN
         RETURN;
     END IF;

@@ -114,9 +114,6 @@ BEGIN
                   AND NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgfoid = p.oid) LOOP
         EXECUTE format('DROP FUNCTION %s', step.name);
     END LOOP;
-    IF to_regnamespace('partitions') IS NOT NULL THEN
-        ALTER SCHEMA partitions RENAME TO migration_old_partitions;
-    END IF;
     FOR step IN SELECT oid::regclass::text AS name FROM migration_tables LOOP
         EXECUTE format('ALTER TABLE %s SET SCHEMA migration_old', step.name);
     END LOOP;

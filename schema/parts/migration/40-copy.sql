@@ -266,14 +266,5 @@ BEGIN
     INSERT INTO public.insurance_fund (market_id) SELECT id FROM public.markets ON CONFLICT (market_id) DO NOTHING;
     -- Statistics of the past are taken over as they were, not recomputed.
     DELETE FROM public.statistics_due;
-    IF to_regclass('migration_old.candle_rollups') IS NOT NULL THEN
-        INSERT INTO public.candle_rollups SELECT * FROM migration_old.candle_rollups ON CONFLICT DO NOTHING;
-    END IF;
-    IF to_regclass('migration_old.time_series') IS NOT NULL THEN
-        UPDATE public.time_series AS n SET retention = o.retention, compress_after = o.compress_after
-        FROM migration_old.time_series AS o WHERE o.table_name = n.table_name;
-        UPDATE public.schema_settings AS n SET value = o.value FROM migration_old.schema_settings AS o WHERE o.name = n.name;
-    ELSE
-        CALL pg_temp.keep_history();
-    END IF;
+    CALL pg_temp.keep_history();
 END $$;

@@ -24,7 +24,6 @@ BEGIN
         EXECUTE format('DROP FUNCTION %s', step.name);
     END LOOP;
     DROP SCHEMA migration_old;
-    DROP SCHEMA IF EXISTS migration_old_partitions;
 END $$;
 
 -- What other teams hung on our tables is put back.

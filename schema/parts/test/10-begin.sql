@@ -10,9 +10,9 @@ BEGIN
     IF to_regclass('public.schema_version') IS NOT NULL THEN
         EXECUTE 'SELECT max(version) FROM public.schema_version' INTO found;
     END IF;
-    IF found IS DISTINCT FROM 2 THEN
-        RAISE EXCEPTION 'this database does not hold version 2 of the schema (found: %)', coalesce(found::text, 'none')
-            USING HINT = 'Make it with schema/production-schema.sql, or bring it up with schema/migration-to-production.sql';
+    IF found IS DISTINCT FROM 3 THEN
+        RAISE EXCEPTION 'this database does not hold version 3 of the schema (found: %)', coalesce(found::text, 'none')
+            USING HINT = 'Make it with schema/production-schema.sql, and an earlier version too; an earlier generation is brought up with schema/migration-to-production.sql';
     END IF;
 END $$;
 
