@@ -50,7 +50,7 @@ RESET ROLE;
 SET LOCAL ROLE anon;
 DO $$
 BEGIN
-    PERFORM pg_temp.expect('prices', (SELECT count(*) FROM oracle_prices WHERE market_id = '00000000-0000-4000-8000-00000000000a'), 5::bigint);
+    PERFORM pg_temp.expect('prices', (SELECT count(*) FROM oracle_prices WHERE market_id = '00000000-0000-4000-8000-00000000000a'), 10::bigint);
     PERFORM pg_temp.expect('candles', (SELECT count(*) > 0 FROM candles), true);
     PERFORM pg_temp.expect('open interest', (SELECT total_open_interest FROM market_summary WHERE symbol = 'VERIFY-PERP'), 20::numeric);
     PERFORM pg_temp.expect_error('admin users', 'SELECT password_hash FROM admin_users', ARRAY['42501']);
