@@ -92,12 +92,7 @@ class Server:
         name = f"test_{os.getpid()}_{next(_numbers)}"
         admin = await asyncpg.connect(self.dsn("postgres"))
         try:
-            await admin.execute(
-                _LEAVE, template
-            )  # a background job that is connected to it would be in the way
-            await admin.execute(
-                f"CREATE DATABASE {name} TEMPLATE {template or 'template0'} STRATEGY FILE_COPY"
-            )
+            await _copy(admin, template or "template0", name)
         finally:
             await admin.close()
         return name
@@ -109,6 +104,19 @@ class Server:
             await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         finally:
             await admin.close()
+
+
+async def _copy(admin: Any, template: str, name: str) -> None:
+    """A background job of TimescaleDB that is connected to the template is in the way: ended as often as it takes."""
+    for attempt in range(10):
+        await admin.execute(_LEAVE, template)
+        try:
+            await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        except asyncpg.ObjectInUseError:
+            if attempt == 9:
+                raise
+        else:
+            return
 
 
 @dataclass(frozen=True)

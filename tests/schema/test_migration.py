@@ -124,11 +124,11 @@ async def test_the_catalogue_is_that_of_a_fresh_database(server: Server, earlier
     migrated = server.dump(earlier.name)
     server.psql(earlier.name, "-f", SCHEMA / "migration-to-production.sql")
     server.psql(earlier.name, "-f", SCHEMA / "production-schema.sql")
-    assert server.dump(earlier.name) == migrated
-    if server.name in TIMESCALE:  # chunks are there, and numbered: a fresh database has none
+    if server.name in TIMESCALE:  # a dump names chunks, and those that a job has compressed meanwhile
         await schema.verify(earlier.owner)
-    else:
-        assert _without_jwt(migrated) == _without_jwt(server.dump(server.template))
+        return
+    assert server.dump(earlier.name) == migrated
+    assert _without_jwt(migrated) == _without_jwt(server.dump(server.template))
 
 
 def _without_jwt(dump: str) -> str:

@@ -60,6 +60,13 @@ DAEMON_INSERTS = {
 BACKEND_KEEPS = {"schema_version", "schema_settings", "time_series", "statistics_due", "candle_rollups"}
 
 
+async def _public(owner: Any) -> set[str]:
+    """What everybody may read; under the Timescale licence the continuous aggregates that candles reads, too."""
+    if await owner.fetchval("SELECT schema_mode()") != "timescale":
+        return PUBLIC
+    return PUBLIC | {"candles_1m", "candles_1h", "candles_1d"}
+
+
 async def _relations(owner: Any) -> list[tuple[str, str]]:
     rows = await owner.fetch("""
         SELECT relname::text AS name, relkind::text AS kind FROM pg_class
@@ -92,16 +99,19 @@ async def _allowed(owner: Any, role: str) -> dict[str, set[str]]:
 
 
 async def test_anon_reads_public_market_data_and_nothing_else(owner: Any) -> None:
-    assert await _allowed(owner, "anon") == {name: {"SELECT"} for name in PUBLIC}
+    assert await _allowed(owner, "anon") == {name: {"SELECT"} for name in await _public(owner)}
 
 
 async def test_authenticated_also_reads_its_own_and_writes_nothing(owner: Any) -> None:
-    assert await _allowed(owner, "authenticated") == {name: {"SELECT"} for name in PUBLIC | OWN | OWN_VIEWS}
+    readable = await _public(owner) | OWN | OWN_VIEWS
+    assert await _allowed(owner, "authenticated") == {name: {"SELECT"} for name in readable}
 
 
 async def test_the_daemon_reads_four_tables_and_writes_what_it_produces(owner: Any) -> None:
     allowed = await _allowed(owner, "quantdesk_oracle")
-    assert {name for name, commands in allowed.items() if "SELECT" in commands} == DAEMON_READS
+    assert {
+        name for name, commands in allowed.items() if "SELECT" in commands
+    } == DAEMON_READS | await _public(owner)
     assert {name for name, commands in allowed.items() if "INSERT" in commands} == DAEMON_INSERTS
     assert {name for name, commands in allowed.items() if "UPDATE" in commands} == {
         "markets",
@@ -218,7 +228,8 @@ async def test_all_other_views_run_with_the_rights_of_who_asks(owner: Any) -> No
         WHERE relnamespace = 'public'::regnamespace AND relkind = 'v'
           AND NOT coalesce(reloptions @> ARRAY['security_invoker=true'], false) ORDER BY 1
     """)
-    assert [row["name"] for row in rows] == ["market_summary", "order_book"]
+    aggregates = await _public(owner) - PUBLIC
+    assert {row["name"] for row in rows} == {"market_summary", "order_book"} | aggregates
 
 
 async def test_public_executes_nothing_and_definers_have_a_fixed_search_path(owner: Any) -> None:
@@ -229,6 +240,7 @@ async def test_public_executes_nothing_and_definers_have_a_fixed_search_path(own
                EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
                        WHERE a.grantee = 0) AS public
         FROM pg_proc AS p WHERE p.pronamespace = 'public'::regnamespace
+            AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
     """)
     assert len(rows) > 30
     assert [row["name"] for row in rows if row["public"]] == []
@@ -291,15 +303,18 @@ async def test_supabases_default_privileges_reach_no_table_and_no_partition(
     )
     await schema.apply(empty.owner)
     await empty.owner.execute("SELECT upkeep_at(now() + interval '60 days')")
-    assert await _allowed(empty.owner, "anon") == {name: {"SELECT"} for name in PUBLIC}
+    public = await _public(empty.owner)
+    assert await _allowed(empty.owner, "anon") == {name: {"SELECT"} for name in public}
     sequences = await empty.owner.fetch("""
-        SELECT seqrelid::regclass FROM pg_sequence
-        WHERE has_sequence_privilege('anon', seqrelid, 'SELECT, UPDATE, USAGE')
+        SELECT seqrelid::regclass FROM pg_sequence JOIN pg_class AS c ON c.oid = seqrelid
+        WHERE c.relnamespace = 'public'::regnamespace
+            AND has_sequence_privilege('anon', seqrelid, 'SELECT, UPDATE, USAGE')
     """)
     assert sequences == []
     anon = await empty.owner.fetch("""
-        SELECT proname FROM pg_proc
+        SELECT proname FROM pg_proc AS p
         WHERE pronamespace = 'public'::regnamespace AND has_function_privilege('anon', oid, 'EXECUTE')
+            AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
     """)
     assert [row["proname"] for row in anon] == ["schema_setting"]
 
