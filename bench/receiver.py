@@ -8,6 +8,7 @@ Says {"subscribed": …} when it listens, and when it has queued so many updates
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -44,6 +45,7 @@ def ours(url: str, count: int, meter: Meter) -> Coroutine[Any, Any, None]:
     from bench.offline import assembled
 
     parts = assembled(url, count)
+    gc.freeze()  # as the daemon does when it starts
     put = parts.prices.put
 
     def counting(row: Any) -> None:

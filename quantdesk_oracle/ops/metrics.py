@@ -1,7 +1,7 @@
 """The metrics of one process, in a registry of their own, with every label set there from the start.
 
 The hot path holds a child (``metrics.feed("BTC-PERP/core_upgraded").updates[Source.POLL]``) and never asks
-for labels. Children are safe to use from any thread.
+for labels. Those of feeds, markets and lags belong to the event loop; the others are safe to use from any thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from quantdesk_oracle.errors import NodeBehindError, NodeError, NodeProtocolError, RateLimitedError
 from quantdesk_oracle.model import SECOND, Freshness, Reason, Source
-from quantdesk_oracle.ops.metric_table import METRICS, PREFIX, described
+from quantdesk_oracle.ops.metric_table import FEED, MARKET, METRICS, PREFIX, MetricSpec, described
+from quantdesk_oracle.ops.series import Distribution, Family, Number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +81,10 @@ RPC_ERROR_KINDS = (
 RECONNECT_REASONS = ("closed", "error", "failover", "protocol", "refused", "stale", OTHER)
 TABLES = ("oracle_prices", "mark_prices", "premium_samples", "funding_rates", "system_events")
 NAN = float("nan")
+MANY_FEEDS = 200
+"""Beyond so many, what has never happened to a feed is not written: that would be 31 zeros a feed, half of a scrape."""
+_SPARSE = ("updates_total", "rejected_total")
+_HOT = ("ingest_lag_seconds", "commit_lag_seconds")
 
 
 _Child = TypeVar("_Child")
@@ -95,8 +100,8 @@ class _Bounded(dict[str, _Child]):
 class OneHot:
     """The one-hot gauges of a feed's or a market's freshness."""
 
-    def __init__(self, gauge: Gauge, subject: str) -> None:
-        self._children = {state: gauge.labels(subject, state.value) for state in Freshness}
+    def __init__(self, family: Family, subject: str) -> None:
+        self._children = {state: family.number(subject, state.value) for state in Freshness}
         self.set(Freshness.UNPROVEN)
 
     def set(self, state: Freshness) -> None:
@@ -143,10 +148,10 @@ class FeedMetrics:
 
     newest: NewestPrint
     state: OneHot
-    updates: dict[Source, Counter]
-    rejected: dict[Reason, Counter]
-    gaps_open: Gauge
-    gap_rows_healed: Counter
+    updates: dict[Source, Number]
+    rejected: dict[Reason, Number]
+    gaps_open: Number
+    gap_rows_healed: Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +159,14 @@ class MarketMetrics:
     """What is measured of one market. Prices in quote units, rates per funding interval."""
 
     state: OneHot
-    halted: Gauge
-    mark_price: Gauge
-    mark_index_ratio: Gauge
-    funding_rate: Gauge
-    funding_cap: Gauge
-    funding_interval: Gauge
-    funding_last_boundary: Gauge
-    funding_skipped: Counter
+    halted: Number
+    mark_price: Number
+    mark_index_ratio: Number
+    funding_rate: Number
+    funding_cap: Number
+    funding_interval: Number
+    funding_last_boundary: Number
+    funding_skipped: Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +222,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._register()
         self._info["build_info"].info({"version": version, "python": platform.python_version()})
-        self.ingest_lag = {s: self._histograms["ingest_lag_seconds"].labels(s.value) for s in Source}
-        self.commit_lag = self._histograms["commit_lag_seconds"]
+        self.ingest_lag = {s: self._families["ingest_lag_seconds"].distribution(s.value) for s in Source}
+        self.commit_lag: Distribution = self._families["commit_lag_seconds"].distribution()
         self.reconnects: dict[str, Counter] = _Bounded(
             {r: self._counters["subscription_reconnects_total"].labels(r) for r in RECONNECT_REASONS}
         )
@@ -233,6 +238,8 @@ class Metrics:
         self.clock_difference = self._gauges["clock_difference_seconds"]
         self.event_loop_lag = self._gauges["event_loop_lag_seconds"]
         self.decode_mismatch = self._counters["decode_mismatch_total"]
+        for name in _SPARSE:
+            self._families[name].sparse = len(feeds) > MANY_FEEDS
         self._feeds = {name: self._new_feed(name) for name in feeds}
         self._markets = {name: self._new_market(name) for name in markets}
         self._endpoints = {name: self._new_endpoint(name) for name in endpoints}
@@ -288,17 +295,22 @@ class Metrics:
         )
 
     def render(self) -> bytes:
-        """The scrape, in Prometheus' text format (``CONTENT_TYPE``). Tens of milliseconds at 200 feeds."""
-        return generate_latest(self.registry)
+        """The scrape, in Prometheus' text format (``CONTENT_TYPE``): our own series, then those of the library."""
+        own = "".join(f"{line}\n" for family in self._families.values() for line in family.lines())
+        return own.encode() + generate_latest(self.registry)
 
     def _register(self) -> None:
         self._gauges: dict[str, Gauge] = {}
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
         self._info: dict[str, Info] = {}
-        for name, type_, labels, text, buckets in METRICS:
+        self._families: dict[str, Family] = {}
+        for spec in METRICS:
+            name, type_, labels, text, buckets = spec
             short = name.removeprefix(PREFIX)
-            if type_ == "gauge":
+            if _is_many_or_hot(spec):
+                self._families[short] = Family(spec)
+            elif type_ == "gauge":
                 self._gauges[short] = Gauge(name, text, labels, registry=self.registry)
             elif type_ == "counter":
                 self._counters[short] = Counter(name, text, labels, registry=self.registry)
@@ -312,39 +324,39 @@ class Metrics:
             collector(registry=self.registry)
 
     def _new_feed(self, name: str) -> FeedMetrics:
-        gauges, counters, newest = self._gauges, self._counters, NewestPrint()
-        for gauge, ask in (
+        families, newest = self._families, NewestPrint()
+        for family, ask in (
             ("feed_publish_timestamp_seconds", newest.publish_timestamp),
             ("feed_received_timestamp_seconds", newest.received_timestamp),
             ("feed_slot", newest.slot),
             ("feed_price", newest.price),
             ("feed_confidence_ratio", newest.confidence_ratio),
         ):
-            gauges[gauge].labels(name).set_function(ask)
+            families[family].number(name).ask = ask
         return FeedMetrics(
             newest=newest,
-            state=OneHot(gauges["feed_state"], name),
-            updates={s: counters["updates_total"].labels(name, s.value) for s in Source},
-            rejected={r: counters["rejected_total"].labels(name, r.value) for r in Reason},
-            gaps_open=gauges["gaps_open"].labels(name),
-            gap_rows_healed=counters["gap_rows_healed_total"].labels(name),
+            state=OneHot(families["feed_state"], name),
+            updates={s: families["updates_total"].number(name, s.value) for s in Source},
+            rejected={r: families["rejected_total"].number(name, r.value) for r in Reason},
+            gaps_open=families["gaps_open"].number(name),
+            gap_rows_healed=families["gap_rows_healed_total"].number(name),
         )
 
     def _new_market(self, name: str) -> MarketMetrics:
-        gauges = self._gauges
+        families = self._families
         market = MarketMetrics(
-            state=OneHot(gauges["market_state"], name),
-            halted=gauges["market_halted"].labels(name),
-            funding_cap=gauges["funding_cap_ratio"].labels(name),
-            funding_interval=gauges["funding_interval_seconds"].labels(name),
-            mark_price=gauges["mark_price"].labels(name),
-            mark_index_ratio=gauges["mark_index_ratio"].labels(name),
-            funding_rate=gauges["funding_rate_ratio"].labels(name),
-            funding_last_boundary=gauges["funding_last_boundary_timestamp_seconds"].labels(name),
-            funding_skipped=self._counters["funding_skipped_total"].labels(name),
+            state=OneHot(families["market_state"], name),
+            halted=families["market_halted"].number(name),
+            funding_cap=families["funding_cap_ratio"].number(name),
+            funding_interval=families["funding_interval_seconds"].number(name),
+            mark_price=families["mark_price"].number(name),
+            mark_index_ratio=families["mark_index_ratio"].number(name),
+            funding_rate=families["funding_rate_ratio"].number(name),
+            funding_last_boundary=families["funding_last_boundary_timestamp_seconds"].number(name),
+            funding_skipped=families["funding_skipped_total"].number(name),
         )
-        for gauge in (market.mark_price, market.mark_index_ratio, market.funding_rate, market.funding_cap):
-            gauge.set(NAN)
+        for number in (market.mark_price, market.mark_index_ratio, market.funding_rate, market.funding_cap):
+            number.set(NAN)
         return market
 
     def _new_endpoint(self, name: str) -> EndpointMetrics:
@@ -366,3 +378,8 @@ class Metrics:
             refused=self._counters["db_rows_refused_total"].labels(name),
             dropped=self._counters["db_rows_dropped_total"].labels(name),
         )
+
+
+def _is_many_or_hot(spec: MetricSpec) -> bool:
+    subject = spec.labels[:1]
+    return subject in (FEED, MARKET) or spec.name.removeprefix(PREFIX) in _HOT

@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from quantdesk_oracle import errors
 from quantdesk_oracle.model import Freshness, PriceUpdate, Reason, Source
 from quantdesk_oracle.ops.metric_table import METRICS, PREFIX
-from quantdesk_oracle.ops.metrics import OTHER, RPC_ERROR_KINDS, Metrics, described
+from quantdesk_oracle.ops.metrics import MANY_FEEDS, OTHER, RPC_ERROR_KINDS, Metrics, described
+from tests.scrape import scraped
 
 FEED = "BTC-PERP/core_upgraded"
 
@@ -74,7 +75,7 @@ def metrics() -> Metrics:
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
-    return metrics.registry.get_sample_value(PREFIX + name, labels)
+    return scraped(metrics, PREFIX + name, **labels)
 
 
 def test_the_table_has_every_metric_of_the_specification_and_no_other() -> None:
@@ -165,6 +166,20 @@ def test_a_feed_that_the_settings_brought_later_gets_its_series_once(metrics: Me
     assert value(metrics, "updates_total", feed="SOL-PERP/core", source="poll") == 0
     assert metrics.market("SOL-PERP") is metrics.market("SOL-PERP")
     assert metrics.endpoint("backup") is metrics.endpoint("backup")
+
+
+def test_of_many_feeds_only_what_has_happened_is_counted_in_the_scrape() -> None:
+    metrics = Metrics([f"F{number}/core" for number in range(MANY_FEEDS + 1)], [], [], "1.2.3")
+    metrics.feed("F7/core").rejected[Reason.UNCERTAIN].inc()
+    assert value(metrics, "rejected_total", feed="F7/core", reason="uncertain") == 1
+    assert value(metrics, "rejected_total", feed="F7/core", reason="future") is None
+    assert value(metrics, "feed_slot", feed="F8/core") == 0
+
+
+def test_label_values_are_escaped() -> None:
+    name = 'a "b"\\c\n/core'
+    metrics = Metrics([name], [], [], "1.2.3")
+    assert value(metrics, "feed_slot", feed=name) == 0
 
 
 def test_what_nobody_foresaw_is_counted_as_other(metrics: Metrics) -> None:

@@ -27,6 +27,7 @@ from quantdesk_oracle.pricing.use import IndexUse, UseLimits
 from quantdesk_oracle.pyth.messages import decode_price_message
 from quantdesk_oracle.workers.ingest import REMEMBERED_PRINTS, Ingest
 from quantdesk_oracle.workers.state import Markets
+from tests.scrape import scraped
 from tests.vectors import encoder
 
 NOW = 1_800_000_000
@@ -115,9 +116,7 @@ class Intake:
 
     def rejected(self, reason: Reason, feed: Feed = GENERATION_3) -> float | None:
         """What the metric has counted."""
-        return self.metrics.registry.get_sample_value(
-            "quantdesk_oracle_rejected_total", {"feed": feed.name, "reason": reason.value}
-        )
+        return scraped(self.metrics, "quantdesk_oracle_rejected_total", feed=feed.name, reason=reason.value)
 
 
 @pytest.fixture
