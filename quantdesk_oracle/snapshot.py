@@ -24,6 +24,7 @@ def tell_more(parts: Parts, world: World, instance: Instance) -> None:
         "instance": instance.id,
         "started": instance.started / SECOND,
     }
+    status.on_market = partial(_measure_market, world.metrics)
     status.on_refresh = partial(_measure, world.metrics)
     status.more = {
         "endpoints": lambda: _endpoints(world),
@@ -34,17 +35,17 @@ def tell_more(parts: Parts, world: World, instance: Instance) -> None:
     }
 
 
-def _measure(
-    metrics: Metrics, readiness: Readiness, markets: list[MarketStatus], clock_difference: float
-) -> None:
+def _measure(metrics: Metrics, readiness: Readiness, clock_difference: float) -> None:
     metrics.ready.set(readiness.ready)
     metrics.clock_difference.set(clock_difference)
-    for market in markets:
-        measured = metrics.market(market.market)
-        measured.state.set(market.freshness)
-        measured.halted.set(market.halted is not None)
-        measured.funding_cap.set(float(market.funding_cap))
-        measured.funding_interval.set(market.funding_interval)
+
+
+def _measure_market(metrics: Metrics, market: MarketStatus) -> None:
+    measured = metrics.market(market.market)
+    measured.state.set(market.freshness)
+    measured.halted.set(market.halted is not None)
+    measured.funding_cap.set(float(market.funding_cap))
+    measured.funding_interval.set(market.funding_interval)
 
 
 def _endpoints(world: World) -> list[dict[str, Any]]:

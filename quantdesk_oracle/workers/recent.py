@@ -48,10 +48,13 @@ class Recent:
                 self._rates.append(rate)
 
     def shown(self) -> dict[str, Any]:
-        """As /status tells it: prices, marks and states a second each, oldest first; settled rates."""
+        """As /status tells it: prices, marks and states a second each, oldest first; settled rates.
+
+        Any thread may ask: a deque is copied in one step of the interpreter.
+        """
         return {
             "prices": list(self._prices),
             "marks": list(self._marks),
-            "states": "".join(self._states),
-            "rates": [rate._asdict() for rate in self._rates],
+            "states": "".join(list(self._states)),
+            "rates": [rate._asdict() for rate in list(self._rates)],
         }
