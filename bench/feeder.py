@@ -101,6 +101,8 @@ class Feeder:
     # ── what the bench asks ──────────────────────────────────────────────────────────────────────
     async def push(self, rate: float, seconds: float) -> dict[str, Any]:
         """Push for ``seconds``; what was sent, and by how much it ever was behind its own schedule."""
+        if not await self._followed():
+            return {"error": "no client follows every feed", "sent": 0}
         before, started = self._pushed, time.monotonic()
         behind = 0.0
         while (elapsed := time.monotonic() - started) < seconds:
@@ -123,6 +125,13 @@ class Feeder:
             "behind": round(behind, 3),
             "cpu": time.process_time(),
         }
+
+    async def _followed(self) -> bool:
+        """Wait until a client follows every feed; False where none does within a minute."""
+        deadline = time.monotonic() + 60
+        while len(self._subscriptions) < len(self._feeds) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        return len(self._subscriptions) == len(self._feeds)
 
     def _next(self) -> bytes:
         sweep, number = divmod(self._pushed, len(self._feeds))
