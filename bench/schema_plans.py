@@ -126,7 +126,7 @@ async def make_candles(connection: Any) -> None:
         await connection.execute(ROLLUP)
         return
     for name in ("candles_1m", "candles_1h", "candles_1d"):
-        # By default ten buckets are a transaction: right for a job of each minute, ten times slower for months.
+        # By default ten buckets are a transaction: right for a job of each minute, thirty times slower for months.
         await connection.execute(
             f"CALL refresh_continuous_aggregate('{name}', NULL, NULL, options => '{{\"buckets_per_batch\": 10000}}')"
         )

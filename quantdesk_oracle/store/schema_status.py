@@ -57,9 +57,10 @@ async def status(connection: Connection) -> SchemaStatus:
         version = await connection.fetchval("SELECT max(version) FROM public.schema_version")
     generation = _generation(version, set(tables))
     server = await connection.fetchrow(_SERVER)
-    hypertables = set()
+    hypertables = {}
     if server["mode"] != "plain":
-        hypertables = {row[0] for row in await connection.fetch(_HYPERTABLES)}
+        rows = await connection.fetch(_HYPERTABLES.format(timescale=server["timescale_schema"]))
+        hypertables = {row["name"]: row for row in rows}
     return SchemaStatus(
         present=version is not None,
         version=version,
@@ -89,9 +90,12 @@ async def _notes(connection: Connection, mode: str) -> tuple[str, ...]:
     return tuple(row["note"] for row in rows)
 
 
-def _table(row: Any, hypertables: set[str]) -> TableStatus:
+def _table(row: Any, hypertables: dict[str, Any]) -> TableStatus:
     found = TableStatus(**row)
-    return replace(found, kind="hypertable") if found.name in hypertables else found
+    hyper = hypertables.get(found.name)
+    return (
+        found if hyper is None else replace(found, kind="hypertable", size=hyper["size"], rows=hyper["rows"])
+    )
 
 
 def _generation(version: int | None, tables: set[str]) -> str:
@@ -120,6 +124,8 @@ _TABLES = """
 _SERVER = """
     SELECT current_setting('server_version') AS server_version,
            (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescale_version,
+           (SELECT extnamespace::regnamespace::text FROM pg_extension
+            WHERE extname = 'timescaledb') AS timescale_schema,
            CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.oracle_prices') AND relkind = 'p')
                   OR NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb') THEN 'plain'
                 WHEN current_setting('timescaledb.license', true) = 'timescale' THEN 'timescale'
@@ -142,5 +148,9 @@ _JOB_NOTES = """
 """
 
 _HYPERTABLES = """
-    SELECT hypertable_name::text FROM timescaledb_information.hypertables WHERE hypertable_schema = 'public'
+    SELECT hypertable_name::text AS name, {timescale}.hypertable_size(root) AS size,
+           {timescale}.approximate_row_count(root) AS rows
+    FROM timescaledb_information.hypertables
+    CROSS JOIN LATERAL to_regclass(format('%I.%I', hypertable_schema, hypertable_name)) AS root
+    WHERE hypertable_schema = 'public'
 """

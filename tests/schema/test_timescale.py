@@ -96,5 +96,11 @@ async def test_public_series_compress_and_private_ones_have_row_security(empty: 
         "SELECT md5(string_agg(o::text, '|' ORDER BY slot)) FROM oracle_prices AS o"
     )
     assert before == after
+    await empty.owner.execute("ANALYZE oracle_prices")
+    status = next(each for each in (await schema.status(empty.owner)).tables if each.name == "oracle_prices")
+    assert status.size == await empty.owner.fetchval("SELECT hypertable_size('oracle_prices')")
+    chunks = "SELECT sum(pg_total_relation_size(c)) FROM show_chunks('oracle_prices') AS c"
+    assert status.size > await empty.owner.fetchval(chunks)
+    assert status.rows >= 2000
     await _prints(empty.owner, datetime.now(UTC) - timedelta(days=30, seconds=-7), 10, 60)
     assert await empty.owner.fetchval("SELECT count(*) FROM oracle_prices") == 2010
