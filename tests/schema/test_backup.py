@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pytest
 
 from quantdesk_oracle.store import schema
+from tests.postgres import programs
 from tests.schema.support import TIMESCALE, Database, insert, mark, market_of, new_position, new_user
 
 VIEWS = ("candles", "latest_oracle_prices", "order_book")
@@ -78,6 +80,12 @@ def _restore(database: Database, name: str, dump: Path) -> None:
 
 
 async def test_a_dump_restored_is_the_same_database_and_goes_on(database: Database, tmp_path: Path) -> None:
+    if database.server.name not in TIMESCALE and database.server.programs != programs(
+        int(database.server.name)
+    ):
+        pytest.skip(
+            "this server came without a pg_restore, and that of a newer version sets what it does not know"
+        )
     dump = tmp_path / "quantdesk.dump"
     await _fill(database.owner)
     before, catalogue = await _contents(database.owner), database.server.dump(database.name)
