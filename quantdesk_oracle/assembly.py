@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from quantdesk_oracle.model import Event, MarkPrice, Severity, StoredPrint
+from quantdesk_oracle.model import SECOND, Event, MarkPrice, Severity, StoredPrint
 from quantdesk_oracle.ops.events import EventLimiter
 from quantdesk_oracle.ops.heartbeat import Heartbeat
 from quantdesk_oracle.sources.hermes import FEEDS_AT_ONCE, hermes_clients
@@ -127,9 +127,8 @@ def assemble(world: World, markets: Markets) -> Parts:
         events, EventLimiter(exempt=("daemon.started", "daemon.stopped", "spool.overflowed")), clock
     )
     trouble.journal = journal
-    prices: BatchWriter[StoredPrint] = writer(
-        "oracle_prices", partial(series.insert_oracle_prices, database, markets.ids)
-    )
+    insert_prices = partial(series.insert_oracle_prices, database, markets.ids)
+    prices: BatchWriter[StoredPrint] = writer("oracle_prices", _timed(insert_prices, clock, metrics))
     insert_marks: Insert = partial(series.insert_mark_prices, database, markets.ids)
     if settings.mark_notify:
         insert_marks = publishing(database, insert_marks)
@@ -208,6 +207,21 @@ def assemble(world: World, markets: Markets) -> Parts:
         parts.drain = _drain(world.backlog, parts, clock, settings.database.batch_rows)
     status.numbers = parts.numbers
     return parts
+
+
+def _timed(
+    insert: Callable[[Sequence[StoredPrint]], Awaitable[int]], clock: Clock, metrics: Metrics
+) -> Callable[[Sequence[StoredPrint]], Awaitable[int]]:
+    """``insert``, each print's way from its receipt to its commit measured."""
+
+    async def timed(rows: Sequence[StoredPrint]) -> int:
+        inserted = await insert(rows)
+        now = clock.now()
+        for row in rows:
+            metrics.commit_lag.observe(max(now - row.received, 0) / SECOND)
+        return inserted
+
+    return timed
 
 
 def _drain(backlog: Backlog, parts: Parts, clock: Clock, batch_rows: int) -> DrainWorker:
