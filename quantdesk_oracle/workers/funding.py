@@ -28,6 +28,8 @@ log = structlog.get_logger("workers.funding")
 CHECK_SECONDS = 1.0
 FOLLOW_SECONDS = 5.0
 """How often the operator's columns are read: a halt shows within as long."""
+ASK_AGAIN_SECONDS = 60.0
+"""How long a market of which nothing was due is left alone, unless a boundary passes."""
 HEALING_SECONDS = 600
 """How long an interval may wait for its gap to be healed; then it is settled by what is there."""
 
@@ -61,6 +63,8 @@ class FundingWorker:
         self._started = clock.now()
         self._followed = 0
         self._settled: dict[str, int] = {}
+        self._nothing_due: dict[str, int] = {}
+        """Markets without a settled boundary, and at which instant (µs) nothing of theirs was due."""
         self._failing = False
         self.inserted = 0
 
@@ -81,7 +85,7 @@ class FundingWorker:
         await self._follow_markets()
         due = self._clock.now() - self._settle_delay
         for state in self._markets:
-            start = await self._from(state)
+            start = await self._from(state, due)
             if start is None:
                 continue
             for boundary in state.boundaries_after(start, due):
@@ -96,16 +100,27 @@ class FundingWorker:
                 self._settled[state.symbol] = boundary
                 await self._reread(state)
 
-    async def _from(self, state: MarketState) -> int | None:
+    async def _from(self, state: MarketState, due: int) -> int | None:
         """After which instant the market's next unsettled boundary lies; None before its first sample."""
         if state.symbol in self._settled:
             return self._settled[state.symbol]
+        if self._nothing_since(state, due):
+            return None
         boundary, sample = await first_unsettled(self._database, state.id)
         if boundary is not None:
             self._settled[state.symbol] = boundary
             await self._reread(state)
             return boundary
+        if sample is None or state.next_boundary(sample) > due:
+            self._nothing_due[state.symbol] = due
         return sample
+
+    def _nothing_since(self, state: MarketState, due: int) -> bool:
+        """Whether it is known without asking, once a second for every market, that nothing has come due."""
+        asked = self._nothing_due.get(state.symbol)
+        if asked is None or not 0 <= due - asked < ASK_AGAIN_SECONDS * SECOND:
+            return False
+        return state.next_boundary(asked) > due
 
     def _may_settle(self, symbol: str, boundary: int) -> bool:
         """Whether a boundary's prints are there, or have been waited for long enough."""
