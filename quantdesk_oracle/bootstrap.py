@@ -14,7 +14,7 @@ from quantdesk_oracle.sources.rpc import WrongClusterError
 from quantdesk_oracle.store import schema
 from quantdesk_oracle.store.markets import ensure_markets, read_markets
 from quantdesk_oracle.workers.books import restore_averages
-from quantdesk_oracle.workers.parameters import current_parameters
+from quantdesk_oracle.workers.parameters import parameters_of_all
 from quantdesk_oracle.workers.state import MarketState
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ async def load_markets(database: Database, settings: Settings, now: int) -> list
     if added:
         log.info("markets.added", markets=added)
     rows = await read_markets(database, [market.symbol for market in settings.markets])
-    states = []
-    for market in settings.markets:
-        row = rows[market.symbol]
-        states.append(MarketState(market, row, await current_parameters(database, row, market, now)))
+    versions = await parameters_of_all(database, rows, settings.markets, now)
+    states = [
+        MarketState(market, rows[market.symbol], versions[market.symbol]) for market in settings.markets
+    ]
     await restore_averages(database, states, now)
     return states

@@ -61,22 +61,19 @@ class ParameterVersion:
 
 async def ensure_markets(database: Database, markets: Sequence[Market], program_id: str) -> list[str]:
     """Insert the markets that the table has not got; their symbols. Others are left as the operator has them."""
-    added = []
     async with database.transaction("cannot add markets") as connection:
-        for market in markets:
-            new = await connection.fetchval(
-                query("ensure_market"),
-                market.symbol,
-                market.base_asset,
-                market.quote_asset,
-                market.feeds[0].pubkey,
-                program_id,
-                market.funding_interval,
-                market.max_funding_rate,
-            )
-            if new is not None:
-                added.append(market.symbol)
-    return added
+        rows = await connection.fetch(
+            query("ensure_markets"),
+            [market.symbol for market in markets],
+            [market.base_asset for market in markets],
+            [market.quote_asset for market in markets],
+            [market.feeds[0].pubkey for market in markets],
+            program_id,
+            [market.funding_interval for market in markets],
+            [market.max_funding_rate for market in markets],
+        )
+    added = {row["symbol"] for row in rows}
+    return [market.symbol for market in markets if market.symbol in added]
 
 
 async def read_markets(database: Database, symbols: Sequence[str]) -> dict[str, MarketRow]:
@@ -110,14 +107,19 @@ def _why_halted(row: Any) -> str | None:
 
 async def read_parameters(connection: Connection, market: UUID) -> list[ParameterVersion]:
     """Every version of a market's parameters, oldest first."""
-    rows = await connection.fetch(query("parameters"), market)
-    return [
-        ParameterVersion(
-            to_instant(row["in_force_from"]),
-            parameters_of(row["version"], row["method"], json.loads(row["parameters"])),
-        )
-        for row in rows
-    ]
+    return (await read_parameters_of(connection, [market]))[market]
+
+
+async def read_parameters_of(
+    connection: Connection, markets: Sequence[UUID]
+) -> dict[UUID, list[ParameterVersion]]:
+    """Every version of each market's parameters, oldest first."""
+    rows = await connection.fetch(query("parameters"), list(markets))
+    versions: dict[UUID, list[ParameterVersion]] = {market: [] for market in markets}
+    for row in rows:
+        parameters = parameters_of(row["version"], row["method"], json.loads(row["parameters"]))
+        versions[row["market_id"]].append(ParameterVersion(to_instant(row["in_force_from"]), parameters))
+    return versions
 
 
 async def record_parameters(

@@ -13,17 +13,47 @@ from quantdesk_oracle.pricing.funding import FundingParameters, boundary_at_or_b
 from quantdesk_oracle.store.markets import (
     ParameterVersion,
     read_parameters,
+    read_parameters_of,
     record_parameters,
     wished_parameters,
 )
 from quantdesk_oracle.workers.state import in_force_from
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from quantdesk_oracle.config import Market
     from quantdesk_oracle.store.database import Database
     from quantdesk_oracle.store.markets import MarketRow
 
 log = structlog.get_logger("workers.parameters")
+
+
+async def parameters_of_all(
+    database: Database, rows: Mapping[str, MarketRow], markets: Sequence[Market], now: int
+) -> dict[str, list[ParameterVersion]]:
+    """The versions of many markets, by symbol: one question for all, and one more for each whose wishes are others."""
+    async with database.connection("cannot read the funding parameters") as connection:
+        stored = await read_parameters_of(connection, [rows[market.symbol].id for market in markets])
+    found = {}
+    for market in markets:
+        row = rows[market.symbol]
+        versions = stored[row.id]
+        if not _as_wished(versions, row, market):
+            versions = await current_parameters(database, row, market, now)
+        found[market.symbol] = versions
+    return found
+
+
+def _as_wished(versions: Sequence[ParameterVersion], row: MarketRow, market: Market) -> bool:
+    """Whether the newest version is what the operator asks for; not so for a wish that cannot be met."""
+    if not versions:
+        return False
+    newest = versions[-1].parameters
+    try:
+        return replace(wished_parameters(row, market), version=newest.version) == newest
+    except ConfigError:
+        return False
 
 
 async def current_parameters(

@@ -1,4 +1,4 @@
--- Every version of a market's parameters, oldest first.
--- $1 market id
-SELECT version, in_force_from, method, parameters::text AS parameters
-FROM public.funding_parameters WHERE market_id = $1 ORDER BY version
+-- Every version of these markets' parameters, each market's oldest first.
+-- $1 market ids
+SELECT market_id, version, in_force_from, method, parameters::text AS parameters
+FROM public.funding_parameters WHERE market_id = ANY ($1::uuid[]) ORDER BY market_id, version
