@@ -21,7 +21,16 @@ from bench.measure import Case, Contender, compared, interleaved
 from bench.peers import inserts
 from bench.plan import Plan
 from bench.processes import cpu_seconds
-from bench.servers import DATABASE, VERSIONS, add_markets, fetch, server, server_pid
+from bench.servers import (
+    DATABASE,
+    VERSIONS,
+    NamedServer,
+    add_markets,
+    fetch,
+    named_server,
+    server,
+    server_pid,
+)
 from quantdesk_oracle.model import PriceUpdate, Source, StoredPrint, Verdict
 from quantdesk_oracle.store.database import Database
 from quantdesk_oracle.store.series import insert_oracle_prices
@@ -31,6 +40,8 @@ NAME = "insert"
 MARKETS = 200
 BATCH = 500
 LONG_ROWS = 10_000_000
+TIMESCALE = "QUANTDESK_TEST_TIMESCALE_URL"
+Server = PostgresServer | NamedServer
 Way = Callable[[list[StoredPrint]], Awaitable[object]]
 _OURS, _COPY = "quantdesk-oracle (idempotent)", "COPY into the table"
 _FILL = """
@@ -55,10 +66,22 @@ def run(plan: Plan) -> list[Case]:
             if plan.long:
                 asyncio.run(fill(one, LONG_ROWS))
                 cases += asyncio.run(_cases(plan, one, version, f"{LONG_ROWS:,} rows in it"))
-    return cases
+    return cases + _on_hypertables(plan)
 
 
-async def _cases(plan: Plan, one: PostgresServer, version: int, state: str) -> list[Case]:
+def _on_hypertables(plan: Plan) -> list[Case]:
+    """On the server with TimescaleDB that the environment names, as the tests do."""
+    with named_server(TIMESCALE) as one:
+        if one is None:
+            return []
+        cases = asyncio.run(_cases(plan, one, 15, "hypertables, empty"))
+        if plan.long:
+            asyncio.run(fill(one, LONG_ROWS))
+            cases += asyncio.run(_cases(plan, one, 15, f"hypertables, {LONG_ROWS:,} rows in them"))
+        return cases
+
+
+async def _cases(plan: Plan, one: Server, version: int, state: str) -> list[Case]:
     loop = asyncio.get_running_loop()
     database = Database(one.dsn(DATABASE), pool_size=1, command_timeout=60)
     await database.open()
@@ -101,7 +124,7 @@ async def _cases(plan: Plan, one: PostgresServer, version: int, state: str) -> l
     ]
 
 
-async def _duplicates(one: PostgresServer) -> int:
+async def _duplicates(one: Server) -> int:
     """How many prints stand in the table more than once."""
     query = (
         "SELECT count(*) - count(DISTINCT (market_id, created_at, slot)) FROM oracle_prices WHERE slot >= $1"
@@ -114,7 +137,7 @@ class Meter:
     """Rows a second of ``work``, and in ``cpu`` the µs of CPU a row that it took: here, in children, in the server."""
 
     def __init__(
-        self, one: PostgresServer, rows: int, prepare: Callable[[], Any], work: Callable[[Any], None]
+        self, one: Server, rows: int, prepare: Callable[[], Any], work: Callable[[Any], None]
     ) -> None:
         self._server = server_pid(one)
         self._rows = rows
@@ -141,9 +164,7 @@ def _wait(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> N
     asyncio.run_coroutine_threadsafe(work, loop).result()
 
 
-def _psql(
-    one: PostgresServer, version: int, ids: dict[str, UUID], prints: Iterator[StoredPrint], rows: int
-) -> Meter:
+def _psql(one: Server, version: int, ids: dict[str, UUID], prints: Iterator[StoredPrint], rows: int) -> Meter:
     folder = programs(version)
     assert folder is not None
 
@@ -178,7 +199,7 @@ def stream() -> Iterator[StoredPrint]:
         )
 
 
-async def fill(one: PostgresServer, rows: int) -> None:
+async def fill(one: Server, rows: int) -> None:
     """So many old prints, four a second and market up to an hour ago, as months of running would have left them."""
     connection = await asyncpg.connect(one.dsn(DATABASE))
     try:
