@@ -25,7 +25,7 @@ from quantdesk_oracle.workers.clock_guard import ClockGuard
 from quantdesk_oracle.workers.drain import DrainWorker, Outlet
 from quantdesk_oracle.workers.funding import FundingWorker
 from quantdesk_oracle.workers.healing import HealingWorker
-from quantdesk_oracle.workers.history_reader import HistoryReader
+from quantdesk_oracle.workers.history_reader import chain_reader
 from quantdesk_oracle.workers.ingest import Ingest
 from quantdesk_oracle.workers.journal import Journal
 from quantdesk_oracle.workers.marks import MarkWorker
@@ -166,7 +166,7 @@ def assemble(world: World, markets: Markets) -> Parts:
     hermes = _hermes(world, ingest, journal)
     healing = HealingWorker(
         markets,
-        HistoryReader(world.client, database, markets.ids, clock),
+        chain_reader(world.client, database, markets.ids, clock),
         database,
         journal,
         clock,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
 
+import structlog
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -14,9 +15,13 @@ from tenacity import (
     wait_random,
 )
 
+from quantdesk_oracle.errors import UnavailableError
+
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
 
+log = structlog.get_logger("retry")
+_T = TypeVar("_T")
 STABLE_SECONDS = 60.0
 """What has held for this long starts anew with the shortest wait."""
 
@@ -62,3 +67,37 @@ def start_over(state: RetryCallState) -> None:
 
 def _error(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
+
+
+class Patience:
+    """Calls that are tried again for as long as the other side is away, or asks for patience; each is counted."""
+
+    def __init__(self, clock: Clock, final: tuple[type[Exception], ...]) -> None:
+        """``final``: what no waiting helps against; it is raised at once."""
+        self._clock = clock
+        self._final = final
+        self.retries = 0
+
+    async def __call__(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        """What ``call`` gives, once it is to be had."""
+        async for attempt in until_it_works(self._clock, _AwayError, on_failure=self._failed):
+            with attempt:
+                try:
+                    return await call()
+                except self._final:
+                    raise
+                except UnavailableError as error:
+                    raise _AwayError(error) from error
+        raise AssertionError("retrying ends only with a result")
+
+    def _failed(self, error: BaseException, wait: float) -> None:
+        self.retries += 1
+        log.info("request.retried", cause=str(error), retry_in=round(wait, 2))
+
+
+class _AwayError(UnavailableError):
+    """Somebody is away, or asks for patience; the same request will do later."""
+
+    def __init__(self, error: UnavailableError) -> None:
+        self.retry_after = getattr(error, "retry_after", None)
+        super().__init__(str(error))

@@ -8,7 +8,7 @@ import math
 import signal
 import sys
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from quantdesk_oracle.config import Feed, Market, Settings
     from quantdesk_oracle.store.database import Database
     from quantdesk_oracle.workers.backfill import FeedReport, Span
+    from quantdesk_oracle.workers.history_reader import HistoryReader
+    from quantdesk_oracle.workers.recompute import Recomputed
 
 SECOND = 1_000_000
 EX_INTERRUPTED = 130
@@ -35,6 +37,8 @@ class HistorySource(StrEnum):
     """Where prints of the past can be read."""
 
     chain = "chain"
+    hermes = "hermes"
+    benchmarks = "benchmarks"
 
 
 def backfill(
@@ -47,6 +51,25 @@ def backfill(
     ] = "24h",
     end: Annotated[str, typer.Option("--to", help="End, likewise; the end itself is left out.")] = "now",
     source: Annotated[HistorySource, typer.Option("--source", help="Where to read.")] = HistorySource.chain,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep", help="Read beyond the retention of oracle_prices too; upkeep drops such rows again."
+        ),
+    ] = False,
+    every: Annotated[
+        int,
+        typer.Option(
+            "--every", min=1, help="With --source hermes: one print in so many seconds; 1: all of them."
+        ),
+    ] = 1,
+    recompute_funding: Annotated[
+        bool,
+        typer.Option(
+            "--recompute-funding",
+            help="Read nothing: settle boundaries that have no rate, from the stored samples.",
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and count; write nothing.")] = False,
     rate: Annotated[
         float | None,
@@ -68,7 +91,13 @@ def backfill(
     It may be stopped at any moment, with Ctrl-C or without mercy: the same command goes on where it was, and asks
     for nothing twice that has been committed. It may run beside the daemon.
 
-    Exit codes: 0 read to the end, 69 the database cannot be had, 78 the configuration is
+    \b
+    quantdesk-oracle backfill --market BTC-PERP --source benchmarks --from 2h
+
+    Hermes and Benchmarks (HERMES_API_KEY) serve a market whose feed is on Hermes; of one on the chain they fill only
+    the gaps that its history cannot (unrecoverable).
+
+    Exit codes: 0 read to the end, 69 the database or the source cannot be had, 78 the configuration is
     wrong, 130 stopped by Ctrl-C.
     """
     from quantdesk_oracle.config import load_settings
@@ -83,7 +112,10 @@ def backfill(
     settings = load_settings(config_file=config, env_file=env_file, state_dir=state_dir)
     chosen = _choose(settings, market)
     _quiet_logs(settings)
-    run = _FromChain(settings, chosen, span, rate, dry_run=dry_run)
+    if recompute_funding:
+        _print_recomputed(asyncio.run(_recompute(settings, chosen, span, dry_run=dry_run)), as_json=as_json)
+        return
+    run = _Run(settings, chosen, span, rate, source=source, every=every, dry_run=dry_run, keep=keep)
     summary, interrupted = asyncio.run(_until_interrupted(run))
     if as_json:
         typer.echo(json.dumps(summary))
@@ -123,7 +155,7 @@ def _quiet_logs(settings: Settings) -> None:
     logging.setup(json=not terminal, level=level, stream=sys.stderr, secrets=settings.secrets)
 
 
-async def _until_interrupted(run: _FromChain) -> tuple[dict[str, Any], bool]:
+async def _until_interrupted(run: _Run) -> tuple[dict[str, Any], bool]:
     """The summary, and whether Ctrl-C or SIGTERM ended it early."""
     task = asyncio.ensure_future(run.work())
     loop = asyncio.get_running_loop()
@@ -137,50 +169,161 @@ async def _until_interrupted(run: _FromChain) -> tuple[dict[str, Any], bool]:
     return run.summary, interrupted
 
 
-class _FromChain:
+async def _recompute(
+    settings: Settings, markets: list[Market], span: Span, *, dry_run: bool
+) -> list[Recomputed]:
+    from quantdesk_oracle.store.markets import read_markets, read_parameters
+    from quantdesk_oracle.store.series import database_clock
+    from quantdesk_oracle.workers.recompute import Recomputed, settle_missing
+    from quantdesk_oracle.workers.state import MarketState
+
+    done = []
+    async with open_database(settings) as database:
+        rows, now = (
+            await read_markets(database, [one.symbol for one in markets]),
+            await database_clock(database),
+        )
+        for market in markets:
+            row = rows.get(market.symbol)
+            if row is None:
+                done.append(Recomputed(market.symbol, note="it has never been observed"))
+                continue
+            async with database.connection("cannot read the funding parameters") as connection:
+                state = MarketState(market, row, await read_parameters(connection, row.id))
+            done.append(
+                await settle_missing(
+                    database,
+                    state,
+                    *span,
+                    now=now,
+                    settle_delay=settings.settle_delay,
+                    late_after=settings.late_after,
+                    dry_run=dry_run,
+                )
+            )
+    return done
+
+
+def _print_recomputed(done: list[Recomputed], *, as_json: bool) -> None:
+    if as_json:
+        markets = [
+            {
+                "market": one.market,
+                "settled": dict(one.settled),
+                "already_there": one.already_there,
+                "note": one.note,
+            }
+            for one in done
+        ]
+        typer.echo(json.dumps({"markets": markets}))
+        return
+    for one in done:
+        counts = ", ".join(f"{count} {status}" for status, count in one.settled.items()) or "nothing missing"
+        typer.echo(
+            f"{one.market}: {counts}, {one.already_there} already there"
+            + (f"; {one.note}" if one.note else "")
+        )
+
+
+class _Run:
     """The command's work, and a summary that can be asked for at any moment."""
 
     def __init__(
-        self, settings: Settings, markets: list[Market], span: Span, rate: float | None, *, dry_run: bool
+        self,
+        settings: Settings,
+        markets: list[Market],
+        span: Span,
+        rate: float | None,
+        *,
+        source: HistorySource,
+        every: int,
+        dry_run: bool,
+        keep: bool,
     ) -> None:
         self.summary: dict[str, Any] = {}
         self._settings = _at_rate(settings, rate)
+        self._source = source
+        self._every = every
+        self._keep = keep
         self._markets = markets
         self._span = span
         self._dry_run = dry_run
         self._reports: dict[str, FeedReport] = {}
 
     async def work(self) -> None:
-        from quantdesk_oracle.clock import SystemClock
-        from quantdesk_oracle.ops.metrics import Metrics
-        from quantdesk_oracle.sources.rpc import RpcClient
         from quantdesk_oracle.store.markets import ensure_markets, read_markets
         from quantdesk_oracle.workers.backfill import Backfill
-        from quantdesk_oracle.workers.history_reader import HistoryReader
 
-        clock, node = SystemClock(), self._settings.node
-        names = [endpoint.name for endpoint in node.endpoints]
-        client = RpcClient(node, Metrics([], [], names, ""), clock)
-        async with open_database(self._settings) as database:
-            try:
-                await client.verify_cluster()
-                await ensure_markets(database, self._markets, self._settings.program_id)
-                rows = await read_markets(database, [market.symbol for market in self._markets])
-                ids = {symbol: row.id for symbol, row in rows.items()}
-                reader = HistoryReader(client, database, ids, clock, dry_run=self._dry_run)
-                wanted = [(market, feed) for market in self._markets for feed in market.feeds]
-                with _Bar(wanted) as bar:
+        async with open_database(self._settings) as database, AsyncExitStack() as stack:
+            await self._check_retention(database)
+            await ensure_markets(database, self._markets, self._settings.program_id)
+            rows = await read_markets(database, [market.symbol for market in self._markets])
+            ids = {symbol: row.id for symbol, row in rows.items()}
+            reader, client = await self._reader(database, ids)
+            stack.push_async_callback(client.close)
+            wanted = [(market, feed) for market in self._markets for feed in self._feeds(market)]
+            with _Bar(wanted) as bar:
 
-                    def on_progress(report: FeedReport) -> None:
-                        self._reports[report.feed] = report
-                        self._summarise(client, reader)
-                        bar.show(report)
+                def on_progress(report: FeedReport) -> None:
+                    self._reports[report.feed] = report
+                    self._summarise(client, reader)
+                    bar.show(report)
 
-                    backfill = Backfill(reader, database, ids, dry_run=self._dry_run, on_progress=on_progress)
-                    await backfill.run(wanted, self._span)
-                self._summarise(client, reader)
-            finally:
-                await client.close()
+                backfill = Backfill(reader, database, ids, dry_run=self._dry_run, on_progress=on_progress)
+                await backfill.run(wanted, self._span)
+            self._summarise(client, reader)
+
+    async def _check_retention(self, database: Database) -> None:
+        """Raises ConfigError for a span that upkeep would drop again."""
+        from quantdesk_oracle.store.database import query
+
+        async with database.connection("cannot read the retention") as connection:
+            retention = await connection.fetchval(query("retention"))
+        if self._keep or self._dry_run or retention is None:
+            return
+        oldest = datetime.now(UTC) - retention
+        if self._span.start < oldest.timestamp() * SECOND:
+            kept = (
+                f"the span begins before {oldest:%Y-%m-%d %H:%M}: oracle_prices keeps {retention.days} days"
+            )
+            cure = "begin later, prolong the retention in time_series, or read it all the same with --keep"
+            raise ConfigError([f"{kept}, and upkeep would drop what is read; {cure}"])
+
+    def _feeds(self, market: Market) -> list[Feed]:
+        """What is read of a market: its accounts; or its feed, where the source is none of the chain."""
+        from quantdesk_oracle.config import Feed
+        from quantdesk_oracle.model import Source
+
+        if self._source is HistorySource.chain or market.on_hermes:
+            return list(market.feeds)
+        name = market.feed_id.hex() if market.feed_id else market.feeds[0].pubkey
+        return [Feed(market.symbol, name, None, market.feed_id, source=Source(self._source.value))]
+
+    async def _reader(self, database: Database, ids: Any) -> tuple[HistoryReader, Any]:
+        """A reader of the source, and the client that it asks."""
+        from quantdesk_oracle.clock import SystemClock
+        from quantdesk_oracle.ops.metrics import Metrics
+        from quantdesk_oracle.retry import Patience
+        from quantdesk_oracle.sources.hermes import benchmarks_client, hermes_clients
+        from quantdesk_oracle.sources.hermes_history import BenchmarksPages, HermesPages
+        from quantdesk_oracle.sources.rpc import RpcClient
+        from quantdesk_oracle.workers.history_reader import FINAL, HistoryReader, chain_reader
+
+        clock, node, hermes = SystemClock(), self._settings.node, self._settings.hermes
+        if self._source is HistorySource.chain:
+            names = [endpoint.name for endpoint in node.endpoints]
+            client = RpcClient(node, Metrics([], [], names, ""), clock)
+            await client.verify_cluster()
+            return chain_reader(client, database, ids, clock, dry_run=self._dry_run), client
+        patience = Patience(clock, FINAL)
+        if self._source is HistorySource.benchmarks:
+            asked = benchmarks_client(hermes, clock)
+            pages: Any = BenchmarksPages(asked, patience)
+        else:
+            asked = hermes_clients(hermes, clock)[0]
+            pages = HermesPages(asked, patience, every=self._every)
+        reader = HistoryReader(pages, patience, database, ids, clock, dry_run=self._dry_run)
+        return reader, asked
 
     def _summarise(self, client: Any, reader: Any) -> None:
         feeds = [_feed_summary(report) for report in self._reports.values()]
@@ -227,7 +370,9 @@ def _at_rate(settings: Settings, rate: float | None) -> Settings:
     endpoints = tuple(
         replace(endpoint, method_requests=method, requests=method * 2) for endpoint in settings.node.endpoints
     )
-    return replace(settings, node=replace(settings.node, endpoints=endpoints))
+    # History is read with seven tenths of what a host takes.
+    hermes = replace(settings.hermes, requests=max(2, math.ceil(rate * 10 / 0.7)))
+    return replace(settings, node=replace(settings.node, endpoints=endpoints), hermes=hermes)
 
 
 @asynccontextmanager

@@ -80,7 +80,7 @@ class Gap:
             return slot > self.to_slot
         return block_time is not None and block_time * SECOND >= self.to_time
 
-    def read(self, *, found: int, inserted: int, rejected: int, cursor: str, cursor_slot: int) -> Gap:
+    def read(self, *, found: int, inserted: int, rejected: int, cursor: str, cursor_slot: int | None) -> Gap:
         """The gap after some more of it has been read and committed."""
         return replace(
             self,
@@ -164,18 +164,24 @@ async def gaps_between(
 
 async def save_gap(database: Database, gap: Gap) -> None:
     """Write down how far a gap has been read. What was read must be committed."""
-    async with database.connection("cannot save a gap's progress") as connection:
-        await connection.execute(
-            query("save_gap"),
-            gap.id,
-            gap.state,
-            gap.cursor,
-            gap.cursor_slot,
-            gap.found,
-            gap.inserted,
-            gap.rejected,
-            gap.reason,
-        )
+    await save_gaps(database, [gap])
+
+
+async def save_gaps(database: Database, gaps: Sequence[Gap]) -> None:
+    """The same of several, all at once or none: what was read together goes on together."""
+    async with database.transaction("cannot save the gaps' progress") as connection:
+        for gap in gaps:
+            await connection.execute(
+                query("save_gap"),
+                gap.id,
+                gap.state,
+                gap.cursor,
+                gap.cursor_slot,
+                gap.found,
+                gap.inserted,
+                gap.rejected,
+                gap.reason,
+            )
 
 
 async def stored_slots(

@@ -107,6 +107,19 @@ async def read_samples(connection: Connection, market_id: UUID, interval: Interv
     ]
 
 
+async def first_observed(database: Database, market_id: UUID) -> int | None:
+    """When a market's oldest sample or rate is of, µs; None where it has neither."""
+    async with database.connection("cannot read the funding rates") as connection:
+        instant = await connection.fetchval(query("first_observed"), market_id)
+    return None if instant is None else to_instant(instant)
+
+
+async def has_rate(database: Database, market_id: UUID, boundary: int) -> bool:
+    """Whether the interval that ends at ``boundary`` (µs) has a rate."""
+    async with database.connection("cannot read the funding rates") as connection:
+        return bool(await connection.fetchval(query("funding_exists"), market_id, to_timestamp(boundary)))
+
+
 async def first_unsettled(database: Database, market_id: UUID) -> tuple[int | None, int | None]:
     """(newest settled boundary, oldest sample that is not settled) of a market, µs; None where there is none.
 

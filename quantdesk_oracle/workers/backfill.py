@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from quantdesk_oracle.model import SECOND
-from quantdesk_oracle.sources.chain_history import has_history
+from quantdesk_oracle.model import Source
+from quantdesk_oracle.sources.history import Wanted
 from quantdesk_oracle.store.gaps import (
     BACKFILL,
     CLOSED,
     UNRECOVERABLE,
     FeedKey,
     Gap,
+    gaps_between,
     open_gap,
-    save_gap,
+    save_gaps,
     unfinished_gaps,
 )
-from quantdesk_oracle.workers.history_reader import HistoryReader, Tally
-from quantdesk_oracle.workers.watch import NO_HISTORY
+from quantdesk_oracle.workers.history_reader import Ended, HistoryReader, Step, Tally
 
 if TYPE_CHECKING:
     from quantdesk_oracle.config import Feed, Market
@@ -66,8 +66,24 @@ class FeedReport:
         return min(self.read / self.span.length, 1.0) if self.span.length else 1.0
 
 
+@dataclass(slots=True)
+class _Job:
+    """A range of one feed that is still to be read."""
+
+    wanted: Wanted
+    report: FeedReport
+    done: int
+    """How much of the report's span had been read before, µs."""
+
+    @property
+    def bounds(self) -> tuple[int, int, str | None]:
+        """What ranges that are read together have in common."""
+        gap = self.wanted.gap
+        return gap.from_time, gap.to_time, gap.cursor
+
+
 class Backfill:
-    """Backfills feeds from the chain, one after the other."""
+    """Backfills feeds from the reader's history: those that one request serves side by side."""
 
     def __init__(
         self,
@@ -79,6 +95,7 @@ class Backfill:
         on_progress: Callable[[FeedReport], None] = lambda _report: None,
     ) -> None:
         self._reader = reader
+        self._history = reader.history
         self._database = database
         self._markets = markets
         self._dry_run = dry_run
@@ -86,59 +103,108 @@ class Backfill:
 
     async def run(self, wanted: Sequence[tuple[Market, Feed]], span: Span) -> list[FeedReport]:
         """Backfill ``span`` of these feeds; a report of each, in their order."""
-        reports = []
+        reports, jobs = [], list[_Job]()
         for market, feed in wanted:
             report = FeedReport(market.symbol, feed.name, feed.pubkey, span)
             reports.append(report)
-            if has_history(feed):
-                await self._feed(market, feed, report)
-            else:
-                report.note = NO_HISTORY
+            report.note = self._history.why_not(feed)
+            if report.note is None:
+                jobs += await self._jobs(market, feed, report)
+        for group in _groups(jobs, self._history.together):
+            await self._read(group)
+        for report in reports:
             report.read = span.length
             self._on_progress(report)
         return reports
 
-    async def _feed(self, market: Market, feed: Feed, report: FeedReport) -> None:
-        rest = [report.span]
-        for gap in await self._unfinished(FeedKey(market.symbol, feed.pubkey)):
-            if gap.from_time < report.span.end and gap.to_time > report.span.start:
-                await self._read(gap, market, feed, report)
-                rest = [part for span in rest for part in without(span, Span(gap.from_time, gap.to_time))]
-        for span in rest:
-            gap = Gap(FeedKey(market.symbol, feed.pubkey), BACKFILL, span.start, span.end)
-            if not self._dry_run:
-                gap = await open_gap(self._database, self._markets, gap) or gap
-            await self._read(gap, market, feed, report)
+    async def _jobs(self, market: Market, feed: Feed, report: FeedReport) -> list[_Job]:
+        """What is to be read of a feed: what an earlier attempt began first, then the rest of the span."""
+        key = FeedKey(market.symbol, feed.pubkey)
+        rest = await self._parts(market, report)
+        jobs, done = list[_Job](), report.span.length - sum(part.length for part in rest)
+        begun = [gap for gap in await self._unfinished(key) if any(_meets(gap, part) for part in rest)]
+        for gap in begun:
+            rest = [part for span in rest for part in without(span, Span(gap.from_time, gap.to_time))]
+        new = [Gap(key, BACKFILL, span.start, span.end, source=self._history.source) for span in rest]
+        begun += new if self._dry_run else [await self._noted(gap) for gap in new]
+        for gap in begun:
+            jobs.append(_Job(Wanted(market, feed, gap), report, done))
+            done += gap.to_time - gap.from_time
+        return jobs
+
+    async def _parts(self, market: Market, report: FeedReport) -> list[Span]:
+        """What of the span may be read: of a market on the chain, other sources fill only what the chain cannot."""
+        span = report.span
+        if self._history.source is Source.CHAIN or market.on_hermes:
+            return [span]
+        gaps = await gaps_between(self._database, self._markets, market.symbol, span.start, span.end)
+        lost = [gap for gap in gaps if gap.state == UNRECOVERABLE and gap.source is Source.CHAIN]
+        rest, parts = [span], list[Span]()
+        for gap in lost:
+            hole = Span(max(gap.from_time, span.start), min(gap.to_time, span.end))
+            parts += [part for each in rest for part in _within(each, hole)]
+            rest = [part for each in rest for part in without(each, hole)]
+        if not parts:
+            report.note = "there is nothing that the chain's history cannot fill"
+        return parts
+
+    async def _noted(self, gap: Gap) -> Gap:
+        return await open_gap(self._database, self._markets, gap) or gap
 
     async def _unfinished(self, key: FeedKey) -> list[Gap]:
         if self._dry_run:
             return []
         gaps = await unfinished_gaps(self._database, self._markets, backfill=True)
-        return [gap for gap in gaps if gap.key == key]
+        return [gap for gap in gaps if gap.key == key and gap.source is self._history.source]
 
-    async def _read(self, gap: Gap, market: Market, feed: Feed, report: FeedReport) -> None:
-        done = report.read
+    async def _read(self, jobs: Sequence[_Job]) -> None:
+        """Read ranges with the same bounds and cursor."""
 
-        async def on_progress(read: Gap, tally: Tally) -> None:
-            report.tally.add(tally)
-            if self._reader.reached is not None:
-                report.read = done + min(
-                    max(gap.to_time - self._reader.reached * SECOND, 0), gap.to_time - gap.from_time
-                )
+        async def on_steps(steps: Sequence[Step]) -> None:
             if not self._dry_run:
-                await save_gap(self._database, read)
-            self._on_progress(report)
+                await save_gaps(self._database, [step.gap for step in steps])
+            for job, step in zip(jobs, steps, strict=True):
+                job.report.tally.add(step.tally)
+                if step.read is not None:
+                    gap = job.wanted.gap
+                    job.report.read = job.done + min(step.read, gap.to_time - gap.from_time)
+                self._on_progress(job.report)
 
-        ended = await self._reader.read(gap, feed, market, on_progress)
-        report.read = done + gap.to_time - gap.from_time
-        missing = ended.tally.missing
-        reason = f"{missing} transactions are listed and not kept" if missing else None
-        if ended.exhausted_at is not None:
-            report.note = f"the node's history of the account begins at slot {ended.exhausted_at}"
-        report.note = reason or report.note
+        ended = await self._reader.read_together([job.wanted for job in jobs], on_steps)
+        closed = [_closed(each, job.report) for each, job in zip(ended, jobs, strict=True)]
         if not self._dry_run:
-            state = UNRECOVERABLE if missing else CLOSED
-            await save_gap(self._database, replace(ended.gap, state=state, reason=report.note))
+            await save_gaps(self._database, closed)
+
+
+def _closed(ended: Ended, report: FeedReport) -> Gap:
+    """A range as it is once it has been read; the report says what there is to say of it."""
+    missing = ended.tally.missing
+    reason = f"{missing} transactions are listed and not kept" if missing else None
+    if ended.exhausted_at is not None:
+        report.note = f"the node's history of the account begins at slot {ended.exhausted_at}"
+    report.note = reason or report.note
+    return replace(ended.gap, state=UNRECOVERABLE if missing else CLOSED, reason=report.note)
+
+
+def _groups(jobs: Sequence[_Job], most: int) -> list[list[_Job]]:
+    """Jobs that are read together, in their order."""
+    if most == 1:
+        return [[job] for job in jobs]
+    of_bounds: dict[tuple[int, int, str | None], list[_Job]] = {}
+    for job in jobs:
+        of_bounds.setdefault(job.bounds, []).append(job)
+    return [
+        group[start : start + most] for group in of_bounds.values() for start in range(0, len(group), most)
+    ]
+
+
+def _meets(gap: Gap, span: Span) -> bool:
+    return gap.from_time < span.end and gap.to_time > span.start
+
+
+def _within(span: Span, hole: Span) -> list[Span]:
+    part = Span(max(span.start, hole.start), min(span.end, hole.end))
+    return [part] if part.start < part.end else []
 
 
 def without(span: Span, covered: Span) -> list[Span]:

@@ -1,25 +1,25 @@
-"""Reading a range of a feed's chain history into oracle_prices, newest first, in pieces that each stand.
+"""Reading history into oracle_prices, whatever its source, in pages that each stand.
 
-For each piece: the signatures that are not stored yet are fetched, their prints judged and inserted, and only then
-does the range's cursor move. Whoever is interrupted goes on after the cursor and asks for nothing twice.
+For each page: its prints are judged and inserted, and only then do the cursors of its ranges move. Whoever is
+interrupted goes on after the cursor and asks for nothing twice.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from quantdesk_oracle.errors import NodeProtocolError, NodeRefusesError, UnavailableError
-from quantdesk_oracle.model import SECOND, PriceUpdate, Reason, Source, StoredPrint, Verdict
-from quantdesk_oracle.pricing.acceptance import StorageLimits, judge
-from quantdesk_oracle.retry import until_it_works
-from quantdesk_oracle.sources.chain_history import prints_of
-from quantdesk_oracle.sources.rpc import SIGNATURES_PER_REQUEST
+from quantdesk_oracle.errors import NodeRefusesError
+from quantdesk_oracle.model import Reason, StoredPrint, Verdict
+from quantdesk_oracle.pricing.acceptance import judge
+from quantdesk_oracle.retry import Patience
+from quantdesk_oracle.sources.chain_pages import ChainPages
+from quantdesk_oracle.sources.history import Found, History, Page, Wanted
 from quantdesk_oracle.store.database import RowFaultError
 from quantdesk_oracle.store.gaps import Gap, stored_slots
 from quantdesk_oracle.store.series import insert_oracle_prices
@@ -28,19 +28,12 @@ if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
     from quantdesk_oracle.config import Feed, Market
     from quantdesk_oracle.sources.rpc import RpcClient
-    from quantdesk_oracle.sources.wire import SignatureInfo, Transaction
     from quantdesk_oracle.store.database import Database
     from quantdesk_oracle.store.series import MarketIds
 
 log = structlog.get_logger("workers.history_reader")
-PIECE: Final = 20
-"""Transactions that are fetched and committed together."""
-AT_ONCE: Final = 5
-"""Requests under way at the same time."""
-_REMEMBERED: Final = 20_000
-_PATIENCE: Final = (0.5, 1.5, 3.0)
-"""Seconds between attempts to fetch a transaction that is listed and not to be had: nodes list before they serve."""
-_T = TypeVar("_T")
+FINAL = (RowFaultError, NodeRefusesError)
+"""What no waiting helps against."""
 
 
 @dataclass(slots=True)
@@ -54,7 +47,7 @@ class Tally:
     """Prints that were stored already."""
     rejected: Counter[Reason] = field(default_factory=Counter)
     missing: int = 0
-    """Transactions that are listed and that no node has any more."""
+    """Prints that are listed and that nobody has any more."""
 
     def add(self, other: Tally) -> None:
         """Take another tally in."""
@@ -74,184 +67,152 @@ class Ended(NamedTuple):
     tally: Tally
 
 
-class _Piece(NamedTuple):
-    """Neighbours of a page: the oldest of them, those to fetch, and how many are known to be stored."""
+class Step(NamedTuple):
+    """What one committed page came to for one range."""
 
-    last: SignatureInfo
-    wanted: list[SignatureInfo]
-    known: int
+    gap: Gap
+    """As far as it has been read now."""
+    tally: Tally
+    """Of this page."""
+    read: int | None
+    """How much of the range has been read, µs; None where that is not known."""
 
 
 Progress = Callable[[Gap, Tally], Awaitable[None]]
+Steps = Callable[[Sequence[Step]], Awaitable[None]]
+
+
+def chain_reader(
+    client: RpcClient, database: Database, markets: MarketIds, clock: Clock, *, dry_run: bool = False
+) -> HistoryReader:
+    """A reader of chain history."""
+
+    async def stored(market: str, slots: Sequence[int], first: int, last: int) -> dict[int, int]:
+        return await stored_slots(database, markets[market], slots, first, last)
+
+    patience = Patience(clock, FINAL)
+    pages = ChainPages(client, patience, clock, stored)
+    return HistoryReader(
+        pages,
+        patience,
+        database,
+        markets,
+        clock,
+        dry_run=dry_run,
+        first_slot=partial(_first_slot, client, patience),
+    )
+
+
+async def _first_slot(client: RpcClient, patience: Patience) -> int | None:
+    try:
+        return await patience(client.first_available_block)
+    except NodeRefusesError:
+        return None
+
+
+async def _unknown() -> int | None:
+    return None
 
 
 class HistoryReader:
-    """Reads chain history for whoever asks: the daemon's healing, and `backfill`."""
+    """Reads a history for whoever asks: the daemon's healing, and `backfill`."""
 
     def __init__(
         self,
-        client: RpcClient,
+        history: History,
+        patience: Patience,
         database: Database,
         markets: MarketIds,
         clock: Clock,
         *,
         dry_run: bool = False,
+        first_slot: Callable[[], Awaitable[int | None]] = _unknown,
     ) -> None:
-        self._client = client
+        self.history = history
+        self.first_slot = first_slot
+        """Asks for the slot that the node's history begins with; None where it cannot tell."""
+        self._patiently = patience
         self._database = database
         self._markets = markets
         self._clock = clock
         self._dry_run = dry_run
-        self._done: OrderedDict[tuple[str, str], None] = OrderedDict()
-        """(account, signature) of transactions that have been read: most of them hold a known print."""
-        self.retries = 0
+
+    @property
+    def retries(self) -> int:
         """Requests and statements that were tried again."""
-        self.reached: int | None = None
-        """Block time of the oldest transaction that has been read (s); None where the node does not say."""
+        return self._patiently.retries
 
     async def read(self, gap: Gap, feed: Feed, market: Market, on_progress: Progress) -> Ended:
-        """Read ``gap`` from its cursor to its end. ``on_progress`` is awaited after each committed piece.
+        """Read ``gap`` from its cursor to its end. ``on_progress`` is awaited after each committed page.
 
         A node or database that is away is waited for.
         """
-        total, oldest = Tally(), gap.to_slot or 0
-        before = resumed = gap.cursor
-        while True:
-            page = await self._page(feed.pubkey, before)
-            if not page and before is not None and before == resumed:
-                # A node that does not know the cursor lists nothing before it: find the place by its slot.
-                before = resumed = None
+
+        async def on_steps(steps: Sequence[Step]) -> None:
+            await on_progress(steps[0].gap, steps[0].tally)
+
+        (ended,) = await self.read_together([Wanted(market, feed, gap)], on_steps)
+        return ended
+
+    async def read_together(self, wanted: Sequence[Wanted], on_steps: Steps) -> list[Ended]:
+        """Read ranges that have bounds and cursor in common side by side."""
+        gaps = [each.gap for each in wanted]
+        totals = [Tally() for _ in wanted]
+        exhausted_at = None
+        async for page in self.history.pages(wanted):
+            tallies = await self._store_page(page, wanted)
+            exhausted_at = page.exhausted_at
+            if page.cursor is None:
                 continue
-            if not page:
-                return Ended(gap, oldest, total)
-            for piece in await self._pieces(gap, feed, market, page, begins_inside=before is not None):
-                tally = await self._read_piece(piece, feed, market)
-                total.add(tally)
-                self.reached = piece.last.block_time
-                if not gap.is_after(piece.last.slot, piece.last.block_time):
-                    gap = gap.read(
-                        found=tally.found,
-                        inserted=tally.inserted,
-                        rejected=tally.rejected.total(),
-                        cursor=piece.last.signature,
-                        cursor_slot=piece.last.slot,
-                    )
-                    await on_progress(gap, tally)
-            oldest, before = page[-1].slot, page[-1].signature
-            if gap.is_before(page[-1].slot, page[-1].block_time):
-                return Ended(gap, None, total)
+            for at, tally in enumerate(tallies):
+                totals[at].add(tally)
+                gaps[at] = gaps[at].read(
+                    found=tally.found,
+                    inserted=tally.inserted,
+                    rejected=tally.rejected.total(),
+                    cursor=page.cursor,
+                    cursor_slot=page.cursor_slot,
+                )
+            await on_steps([Step(gap, tally, page.read) for gap, tally in zip(gaps, tallies, strict=True)])
+        return [Ended(gap, exhausted_at, total) for gap, total in zip(gaps, totals, strict=True)]
 
-    async def first_slot(self) -> int | None:
-        """The slot that the node's history begins with; None where it cannot tell."""
-        try:
-            return await self._patiently(self._client.first_available_block)
-        except NodeRefusesError:
-            return None
+    async def _store_page(self, page: Page, wanted: Sequence[Wanted]) -> list[Tally]:
+        """Judge and insert; a tally for each of ``wanted``. What is not of one print goes to the first."""
+        tallies = {each.market.symbol: Tally() for each in wanted}
+        first = next(iter(tallies.values()))
+        first.found += page.known
+        first.known += page.known
+        first.missing += page.missing
+        first.rejected.update(page.refused)
+        rows = self._judged(page.found, {each.market.symbol: each for each in wanted}, tallies)
+        for market, of_market in rows.items():
+            if of_market and not self._dry_run:
+                inserted = await self._insert(of_market, tallies[market])
+                tallies[market].inserted += inserted
+                tallies[market].known += len(of_market) - inserted
+        return list(tallies.values())
 
-    async def _page(self, account: str, before: str | None) -> list[SignatureInfo]:
-        return await self._patiently(lambda: self._client.signatures(account, before=before))
-
-    async def _pieces(
-        self, gap: Gap, feed: Feed, market: Market, page: list[SignatureInfo], *, begins_inside: bool
-    ) -> list[_Piece]:
-        """What of a page lies in the range and is not known to be stored, in pieces; newest first."""
-        inside = [info for info in page if _is_inside(gap, info)]
-        if not inside:
-            return []
-        stored: set[str] = set()
-        if len(market.feeds) == 1:
-            # Of several feeds' prints in one slot nobody could tell which of them are stored.
-            stored = await self._stored(market, page, inside, begins_inside=begins_inside)
-        pieces = []
-        for start in range(0, len(inside), PIECE):
-            part = inside[start : start + PIECE]
-            good = [info for info in part if info.err is None]
-            wanted = [
-                info
-                for info in good
-                if info.signature not in stored and (feed.pubkey, info.signature) not in self._done
-            ]
-            known = sum(info.signature in stored for info in good)
-            pieces.append(_Piece(part[-1], wanted, known))
-        return pieces
-
-    async def _stored(
-        self,
-        market: Market,
-        page: list[SignatureInfo],
-        inside: list[SignatureInfo],
-        *,
-        begins_inside: bool,
-    ) -> set[str]:
-        """The signatures whose slots hold as many stored prints as successful transactions."""
-        sent = Counter(info.slot for info in page if info.err is None)
-        if begins_inside:
-            del sent[page[0].slot]  # the page before may hold another one of this slot
-        if len(page) >= SIGNATURES_PER_REQUEST:
-            del sent[page[-1].slot]
-        times = [info.block_time * SECOND for info in inside if info.block_time is not None]
-        if not times:
-            return set()
-        key, slots = self._markets[market.symbol], [info.slot for info in inside]
-        found = await self._patiently(
-            lambda: stored_slots(self._database, key, slots, min(times), max(times))
-        )
-        return {info.signature for info in inside if 0 < sent[info.slot] <= found.get(info.slot, 0)}
-
-    async def _read_piece(self, piece: _Piece, feed: Feed, market: Market) -> Tally:
-        tally = Tally(found=piece.known, known=piece.known)
-        updates: list[PriceUpdate] = []
-        for start in range(0, len(piece.wanted), AT_ONCE):
-            few = piece.wanted[start : start + AT_ONCE]
-            for info, transaction in zip(
-                few, await asyncio.gather(*(self._transaction(info) for info in few)), strict=True
-            ):
-                updates.extend(self._updates(info, transaction, feed, tally))
-        await self._store(updates, feed, market.storage, tally)
-        for info in piece.wanted:
-            self._done[(feed.pubkey, info.signature)] = None
-        while len(self._done) > _REMEMBERED:
-            self._done.popitem(last=False)
-        return tally
-
-    async def _transaction(self, info: SignatureInfo) -> Transaction | None:
-        for pause in (*_PATIENCE, None):
-            found = await self._patiently(lambda: self._client.transaction(info.signature))
-            if found is not None or pause is None:
-                return found
-            await self._clock.sleep(pause)
-        raise AssertionError("the last pause is None")
-
-    def _updates(
-        self, info: SignatureInfo, transaction: Transaction | None, feed: Feed, tally: Tally
-    ) -> list[PriceUpdate]:
-        try:
-            if transaction is not None:
-                return prints_of(transaction, feed)
-            cause = "no node has it any more"
-        except NodeProtocolError as error:
-            cause = str(error)
-        tally.missing += 1
-        log.warning("transaction.missing", account=feed.pubkey, slot=info.slot, cause=cause)
-        return []
-
-    async def _store(
-        self, updates: list[PriceUpdate], feed: Feed, limits: StorageLimits, tally: Tally
-    ) -> None:
+    def _judged(
+        self, found: Sequence[Found], wanted: Mapping[str, Wanted], tallies: Mapping[str, Tally]
+    ) -> dict[str, list[StoredPrint]]:
+        """The rows to store, by market; what is rejected is counted."""
         now = self._clock.now()
-        rows = []
-        tally.found += len(updates)
-        for update in updates:
-            reason, verdict = _judge(update, feed, limits, now)
-            if verdict is Verdict.REJECTED:
-                assert reason is not None
-                tally.rejected[reason] += 1
+        rows: dict[str, list[StoredPrint]] = {market: [] for market in wanted}
+        for market, update, source, received in found:
+            tally = tallies[market]
+            tally.found += 1
+            feed_id, limits = wanted[market].feed.feed_id, wanted[market].market.storage
+            if None not in (feed_id, update.feed_id) and update.feed_id != feed_id:
+                tally.rejected[Reason.WRONG_FEED] += 1
+                continue
+            judgement = judge(update, limits, now)
+            if judgement.verdict is Verdict.REJECTED:
+                assert judgement.reason is not None
+                tally.rejected[judgement.reason] += 1
             else:
-                rows.append(StoredPrint(feed.market, update, verdict, Source.CHAIN, now))
-        if rows and not self._dry_run:
-            inserted = await self._insert(rows, tally)
-            tally.inserted += inserted
-            tally.known += len(rows) - inserted
+                seen = now if received is None else received
+                rows[market].append(StoredPrint(market, update, judgement.verdict, source, seen))
+        return rows
 
     async def _insert(self, rows: list[StoredPrint], tally: Tally) -> int:
         """Insert rows, one by one around those that the database refuses; how many were new."""
@@ -263,40 +224,3 @@ class HistoryReader:
             log.warning("row.refused", table="oracle_prices", row=repr(rows[0])[:500], cause=str(error))
             tally.missing += 1
             return 0
-
-    async def _patiently(self, call: Callable[[], Awaitable[_T]]) -> _T:
-        """What ``call`` gives, once node or database give it."""
-        async for attempt in until_it_works(self._clock, _AwayError, on_failure=self._failed):
-            with attempt:
-                try:
-                    return await call()
-                except (RowFaultError, NodeRefusesError):
-                    raise
-                except UnavailableError as error:
-                    raise _AwayError(error) from error
-        raise AssertionError("retrying ends only with a result")
-
-    def _failed(self, error: BaseException, wait: float) -> None:
-        self.retries += 1
-        log.info("history.retried", cause=str(error), retry_in=round(wait, 2))
-
-
-class _AwayError(UnavailableError):
-    """A node or the database is away, or asks for patience; the same request will do later."""
-
-    def __init__(self, error: UnavailableError) -> None:
-        self.retry_after = getattr(error, "retry_after", None)
-        super().__init__(str(error))
-
-
-def _is_inside(gap: Gap, info: SignatureInfo) -> bool:
-    if gap.is_after(info.slot, info.block_time) or gap.is_before(info.slot, info.block_time):
-        return False
-    return gap.cursor_slot is None or info.slot <= gap.cursor_slot
-
-
-def _judge(update: PriceUpdate, feed: Feed, limits: StorageLimits, now: int) -> tuple[Reason | None, Verdict]:
-    if feed.feed_id is not None and update.feed_id != feed.feed_id:
-        return Reason.WRONG_FEED, Verdict.REJECTED
-    judgement = judge(update, limits, now)
-    return judgement.reason, judgement.verdict

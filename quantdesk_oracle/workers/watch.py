@@ -16,6 +16,7 @@ import structlog
 from quantdesk_oracle.errors import DatabaseError
 from quantdesk_oracle.model import Severity
 from quantdesk_oracle.sources.chain_history import has_history
+from quantdesk_oracle.sources.chain_pages import NO_HISTORY
 from quantdesk_oracle.store.gaps import (
     UNRECOVERABLE,
     FeedKey,
@@ -43,7 +44,6 @@ MOVE_SECONDS: Final = 5.0
 """How often watermarks are moved."""
 MARGIN: Final = 75
 """Slots (30 s) by which confirmation, and a node's notifications, may trail its newest slot."""
-NO_HISTORY = "legacy accounts keep no history in transactions"
 
 
 class WatchWorker:

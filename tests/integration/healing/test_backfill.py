@@ -14,7 +14,7 @@ from quantdesk_oracle.ops.metrics import Metrics
 from quantdesk_oracle.sources.rpc import RpcClient
 from quantdesk_oracle.store.markets import read_markets
 from quantdesk_oracle.workers.backfill import Backfill, FeedReport, Span, without
-from quantdesk_oracle.workers.history_reader import HistoryReader
+from quantdesk_oracle.workers.history_reader import chain_reader
 from tests.e2e import truth
 from tests.integration.healing.world import START, HealingWorld, Start
 
@@ -41,7 +41,7 @@ async def backfill(world: HealingWorld, span: Span, *, dry_run: bool = False) ->
     client = RpcClient(world.settings.node, metrics, world.clock, world.wire)
     rows = await read_markets(world.database, [market.symbol for market in world.settings.markets])
     ids = {symbol: row.id for symbol, row in rows.items()}
-    reader = HistoryReader(client, world.database, ids, world.clock, dry_run=dry_run)
+    reader = chain_reader(client, world.database, ids, world.clock, dry_run=dry_run)
     wanted = [(market, feed) for market in world.settings.markets for feed in market.feeds]
     return await Backfill(reader, world.database, ids, dry_run=dry_run).run(wanted, span)
 

@@ -15,6 +15,7 @@ from quantdesk_oracle.errors import DatabaseError
 from quantdesk_oracle.model import SECOND
 from quantdesk_oracle.store import settlement
 from quantdesk_oracle.store.database import query
+from quantdesk_oracle.workers.recompute import settle_missing
 from tests.integration.pricing.world import INTERVAL, START, World, a_market
 
 D = Decimal
@@ -350,3 +351,34 @@ async def test_a_crash_between_rate_and_market_leaves_neither(world, monkeypatch
     monkeypatch.undo()
     await world.settle()
     assert [row["status"] for row in await world.rates()] == ["settled"]
+
+
+async def recomputed(world: World, *, until: int, dry_run: bool = False) -> Any:
+    return await settle_missing(
+        world.database,
+        world.btc,
+        boundary(-5),
+        until,
+        now=until,
+        settle_delay=5 * SECOND,
+        late_after=60 * SECOND,
+        dry_run=dry_run,
+    )
+
+
+async def test_what_has_no_rate_is_settled_on_request_in_order_and_once(world):
+    await samples(world, 1)
+    await samples(world, 2, count=2)
+    await samples(world, 3)
+    await world.written()
+    await world.set_clocks(boundary(6))
+    dry = await recomputed(world, until=boundary(4), dry_run=True)
+    assert (dry.settled, await world.rates()) == ({"missing": 3}, [])
+    done = await recomputed(world, until=boundary(4))
+    rows = await world.rates()
+    assert seconds(rows) == [60, 120, 180]  # nothing of before the first sample
+    assert [row["status"] for row in rows] == ["late", "skipped", "late"]
+    assert done.settled == {"late": 2, "skipped": 1}
+    again = await recomputed(world, until=boundary(4))
+    assert (again.already_there, again.settled) == (3, {})
+    assert await world.rates() == rows
