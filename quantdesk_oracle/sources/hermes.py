@@ -142,7 +142,8 @@ class HermesClient:
             # Not one timeout around all: between two events it is the reader's time.
             with contextlib.suppress(StopAsyncIteration):
                 while True:
-                    event = await asyncio.wait_for(anext(events), self._silence)
+                    async with asyncio.timeout(self._silence):
+                        event = await anext(events)
                     yield self._read(event, feed_ids, one=True)
         raise NodeError(f"{self.name} ended the stream")
 
@@ -164,7 +165,9 @@ class HermesClient:
         timeout = httpx.Timeout(self._timeout, read=None)
         request = self._client.build_request("GET", path, params=parameters, timeout=timeout)
         try:
-            response = await asyncio.wait_for(self._client.send(request, stream=True), self._timeout)
+            # Not wait_for: in Python 3.11 it may swallow a cancellation.
+            async with asyncio.timeout(self._timeout):
+                response = await self._client.send(request, stream=True)
             try:
                 self._check(response)
                 yield response
