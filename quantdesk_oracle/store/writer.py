@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("store.writer")
 Row = TypeVar("Row")
 
+PACE = 0.01
+"""Seconds from one batch to the next at least: a statement for every print would cost twenty times what a row does."""
 PATIENCE = 2.0
 """Seconds that rows may wait for the database's answer before they are put to disk as well."""
 FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
@@ -77,6 +79,8 @@ class BatchWriter(Generic[Row]):
         self._done = 0
         self._closing = False
         self._failures = 0
+        self._began = -PACE
+        """When the last batch began, by the loop's own time."""
         self._next_attempt = 0
         self._late: asyncio.Task[None] | None = None
         self._backlog_failing = False
@@ -133,12 +137,21 @@ class BatchWriter(Generic[Row]):
                 await self._arrived.wait()
                 self._arrived.clear()
                 while self._queue:
+                    await self._keep_pace()
                     await self._write(self._take())
                 if self._closing:
                     return
         finally:
             if self._late is not None:
                 self._late.cancel()
+
+    async def _keep_pace(self) -> None:
+        """Let rows gather where the last batch began only just now; a full one need not wait."""
+        loop = asyncio.get_running_loop()
+        left = self._began + PACE - loop.time()
+        if left > 0 and len(self._queue) < self._batch_rows and not self._closing:
+            await asyncio.sleep(left)
+        self._began = loop.time()
 
     async def store(self, rows: Sequence[Row]) -> None:
         """Insert rows that waited on disk, halving around those at fault. Raises DatabaseError: none is lost then."""
