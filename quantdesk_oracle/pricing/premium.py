@@ -5,13 +5,13 @@ from __future__ import annotations
 from decimal import Decimal, localcontext
 from typing import NamedTuple
 
-from quantdesk_oracle.pricing.decimals import CONTEXT, ZERO, quantise
+from quantdesk_oracle.pricing.decimals import CONTEXT, ZERO, quantised_fraction
 
 
 def premium_of_mark(mark: Decimal, index: Decimal) -> Decimal:
     """(mark − I) / I, for a market with no book; quantised as stored."""
     with localcontext(CONTEXT):
-        return quantise((mark - index) / index)
+        return quantised_fraction((mark - index) / index)
 
 
 def premium_of_book(index: Decimal, impact_bid: Decimal | None, impact_ask: Decimal | None) -> Decimal:
@@ -22,7 +22,7 @@ def premium_of_book(index: Decimal, impact_bid: Decimal | None, impact_ask: Deci
     with localcontext(CONTEXT):
         above = max(ZERO, impact_bid - index) if impact_bid is not None else ZERO
         below = max(ZERO, index - impact_ask) if impact_ask is not None else ZERO
-        return quantise((above - below) / index)
+        return quantised_fraction((above - below) / index)
 
 
 class SampleInputs(NamedTuple):

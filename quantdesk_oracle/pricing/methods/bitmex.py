@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from decimal import Decimal, localcontext
 
 from quantdesk_oracle.model import SECOND, PremiumSample
-from quantdesk_oracle.pricing.decimals import CONTEXT, ZERO, clamp, quantise
+from quantdesk_oracle.pricing.decimals import CONTEXT, ZERO, clamp, quantise, quantised_fraction
 from quantdesk_oracle.pricing.funding import (
     EIGHT_HOURS,
     SAMPLE_SECONDS,
@@ -79,7 +79,7 @@ def premium(inputs: SampleInputs) -> Decimal:
     with localcontext(CONTEXT):
         above = ZERO if bid is None else max(ZERO, bid - fair)
         below = ZERO if ask is None else max(ZERO, fair - ask)
-        return quantise((above - below + fair - index) / index)
+        return quantised_fraction((above - below + fair - index) / index)
 
 
 def average(samples: Sequence[PremiumSample], parameters: FundingParameters) -> Average:

@@ -337,3 +337,12 @@ async def test_the_depth_of_a_thousand_small_orders_is_found(world):
     assert D(9_994) < sample["impact_bid"] < D(9_996)
     assert sample["impact_ask"] == D(10_001)
     assert sample["mark_created_at"] is None
+
+
+async def test_an_absurd_bid_stops_no_sample(world):
+    await world.prove()
+    await world.order("long", "1e17", 50)
+    await world.ticks(6)
+    premiums = await world.sql("SELECT premium FROM premium_samples ORDER BY created_at")
+    assert len(premiums) == 2
+    assert all(row["premium"] == D("999999999999.999999999999") for row in premiums)

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from quantdesk_oracle.pricing.premium import premium_of_book, premium_of_mark
+from quantdesk_oracle.pricing.methods import METHODS
+from quantdesk_oracle.pricing.premium import SampleInputs, premium_of_book, premium_of_mark
 
 D = Decimal
 
@@ -60,3 +61,11 @@ def test_a_float_in_any_input_raises():
     for arguments in ((100.0, D(100), D(100)), (D(100), 100.2, D(100)), (D(100), D(100), 99.8)):
         with pytest.raises(TypeError):
             premium_of_book(*arguments)
+
+
+def test_an_absurd_order_makes_no_premium_that_the_table_refuses() -> None:
+    bound = D("999999999999.999999999999")
+    assert premium_of_book(D(1), D("1e25"), None) == bound
+    assert premium_of_mark(D("1e25"), D("0.01")) == bound
+    inputs = SampleInputs(D(1), D(1), impact_bid=D("1e25"), impact_ask=None, has_book=True)
+    assert {method.premium(inputs) for method in METHODS.values()} <= {bound, D("999999999999.999999"), D(0)}
