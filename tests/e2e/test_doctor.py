@@ -250,7 +250,7 @@ async def test_a_schema_that_is_too_old_is_told_with_the_command(
     await execute(database, "DELETE FROM schema_version", "INSERT INTO schema_version (version) VALUES (1)")
     (found,) = [f for f in await examined(await node()) if f.code == "database.schema"]
     assert found.grade is Grade.FAIL
-    assert found.cure.endswith("quantdesk-oracle schema migrate")
+    assert found.cure.endswith("quantdesk-oracle schema apply")
 
 
 async def test_a_database_without_schema_is_told(
