@@ -213,56 +213,35 @@ async def _in_force(database: Database, market: MarketRow) -> tuple[FundingParam
 
 async def _shown(database: Database, market: MarketRow) -> dict[str, Any]:
     from quantdesk_oracle.model import SECOND
-    from quantdesk_oracle.pricing import methods
-    from quantdesk_oracle.pricing.funding import boundary_at_or_before, next_boundary
-    from quantdesk_oracle.store.audit import read_samples
+    from quantdesk_oracle.store.settlement import estimate, newest_rates
 
     parameters, now = await _in_force(database, market)
-    start, boundary = (
-        boundary_at_or_before(now, parameters.interval),
-        next_boundary(now, parameters.interval),
-    )
-    samples = [each.sample for each in await read_samples(database, market.id, start, now)]
-    method = methods.of(parameters.method)
-    average = method.average(samples, parameters)
-    estimate = (
-        None if average.premium is None else method.rate(average.premium, parameters, market.funding_rate)
-    )
+    running = await estimate(database, market.id, parameters, now, market.funding_rate)
+    average = running.average
     return {
         "market": market.symbol,
         "method": parameters.method,
         "version": parameters.version,
         "running": {
-            "boundary": iso(boundary),
-            "seconds_left": (boundary - now) // SECOND,
-            "estimate": None if estimate is None else exact(estimate),
+            "boundary": iso(running.boundary),
+            "seconds_left": (running.boundary - now) // SECOND,
+            "estimate": None if running.rate is None else exact(running.rate),
             "premium": None if average.premium is None else exact(average.premium),
             "used": average.used,
             "unusable": average.unusable,
             "expected": average.expected,
         },
-        "history": await _history(database, market),
+        "history": [
+            {
+                "boundary": f"{row['created_at']:%Y-%m-%dT%H:%M:%SZ}",
+                "rate": exact(row["funding_rate"]),
+                "status": row["status"],
+                "type": row["kind"],
+                "reason": row["reason"],
+            }
+            for row in await newest_rates(database, market.id, HISTORY)
+        ],
     }
-
-
-async def _history(database: Database, market: MarketRow) -> list[dict[str, Any]]:
-    async with database.connection("cannot read the funding rates") as connection:
-        rows = await connection.fetch(
-            "SELECT created_at, funding_rate, status, reason, funding_type::text AS kind FROM public.funding_rates"
-            " WHERE market_id = $1 ORDER BY created_at DESC LIMIT $2",
-            market.id,
-            HISTORY,
-        )
-    return [
-        {
-            "boundary": f"{row['created_at']:%Y-%m-%dT%H:%M:%SZ}",
-            "rate": exact(row["funding_rate"]),
-            "status": row["status"],
-            "type": row["kind"],
-            "reason": row["reason"],
-        }
-        for row in rows
-    ]
 
 
 async def _simulated(
@@ -274,16 +253,16 @@ async def _simulated(
     from quantdesk_oracle.store.audit import read_interval, read_rates
 
     method, previous, table = methods.of(wished.method), Decimal(0), []
-    for rate in await read_rates(database, market.id, *span):
-        parameters = replace(wished, interval=rate.parameters.interval)
-        samples = [each.sample for each in await read_interval(database, market.id, rate)]
+    for row in await read_rates(database, market.id, *span):
+        rate, parameters = row.rate, replace(wished, interval=row.parameters.interval)
+        samples = [each.sample for each in await read_interval(database, market.id, row)]
         average = method.average(samples, parameters)
         skipped = rate.status == "skipped" or average.premium is None
         simulated = (
             Decimal(0) if skipped else method.rate(average.premium or Decimal(0), parameters, previous)
         )
         previous = simulated
-        table.append({"boundary": iso(rate.instant), "paid": rate.funding_rate, "simulated": simulated})
+        table.append({"boundary": iso(rate.boundary), "paid": rate.funding_rate, "simulated": simulated})
     return table
 
 

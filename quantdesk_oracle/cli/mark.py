@@ -103,8 +103,8 @@ async def _explained(database: Database, market: MarketRow, instant: int, within
     if newest is not None:
         return {
             "market": market.symbol,
-            "instant": iso(newest.instant),
-            "mark_price": newest.mark_price,
+            "instant": iso(newest.mark.instant),
+            "mark_price": newest.mark.mark_price,
             "inputs": newest.inputs()._asdict(),
             "method": newest.parameters.method,
             "because": list(_why(market.symbol, newest)),
@@ -120,29 +120,29 @@ async def _explained(database: Database, market: MarketRow, instant: int, within
 def _why(symbol: str, row: MarkRow) -> Iterator[str]:
     from quantdesk_oracle.pricing.mark import funding_adjusted
 
-    inputs, method = row.inputs(), row.parameters.method
-    index = row.index_price
-    yield f"{symbol} at {iso(row.instant)}: mark {exact(row.mark_price)} by method {method}"
+    mark, inputs, method = row.mark, row.inputs(), row.parameters.method
+    index = mark.index_price
+    yield f"{symbol} at {iso(mark.instant)}: mark {exact(mark.mark_price)} by method {method}"
     yield f"  index I = {exact(index)}, the oracle's print in use"
     if inputs.basis_mean is None:
         yield "  C1: none, no two-sided book in its window; the index stands in where C2 is there"
     else:
         yield (
             f"  C1 = {exact(index + inputs.basis_mean)}: I + basis {exact(inputs.basis_mean)} "
-            f"(mean of {row.basis_count} mids)"
+            f"(mean of {mark.basis_count} mids)"
         )
     if inputs.book_price is None:
         yield "  C2: none, neither a book (two sides that do not cross) nor a trade of the last minute"
     else:
-        names = {"bid": row.best_bid, "ask": row.best_ask, "last trade": row.last_trade}
+        names = {"bid": mark.best_bid, "ask": mark.best_ask, "last trade": mark.last_trade_price}
         parts = ", ".join(f"{name} {exact(value)}" for name, value in names.items() if value is not None)
         yield f"  C2 = {exact(inputs.book_price)}: from {parts}"
-    carried = funding_adjusted(index, row.funding_rate, row.seconds_to_funding, row.parameters.interval)
+    carried = funding_adjusted(index, mark.funding_rate, mark.seconds_to_funding, row.parameters.interval)
     yield (
-        f"  C3 = {exact(carried.quantize(Decimal('1e-12')))}: I with the funding rate {exact(row.funding_rate)} "
-        f"for {exact(row.seconds_to_funding)} s of {row.parameters.interval}"
+        f"  C3 = {exact(carried.quantize(Decimal('1e-12')))}: I with the funding rate {exact(mark.funding_rate)} "
+        f"for {exact(mark.seconds_to_funding)} s of {row.parameters.interval}"
     )
-    away = row.mark_price / index - 1
+    away = mark.mark_price / index - 1
     band = row.parameters.band
     held = ", held by its band" if method == "quantdesk" and abs(away) >= band else ""
     yield f"  the mark is {away * 10_000:+.2f} bp from the index; band ±{band * 10_000:.0f} bp{held}"

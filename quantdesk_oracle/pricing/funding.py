@@ -9,8 +9,7 @@ A positive rate means that longs pay shorts. Rates are fractions: 0.0001 is one 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import NamedTuple
@@ -21,6 +20,8 @@ from quantdesk_oracle.pricing.decimals import CONTEXT, TOTAL_QUANTUM, ZERO, clam
 SAMPLE_SECONDS = 5
 EIGHT_HOURS = 8 * 3600
 DAY = 24 * 3600
+MAX_TOTAL_DIGITS = 120
+"""Of a product of sizes, a price and a rate, each as long as its column allows."""
 SETTLED = "settled"
 LATE = "late"
 SKIPPED = "skipped"
@@ -109,30 +110,15 @@ def damped(premium: Decimal, parameters: FundingParameters) -> Decimal:
 
 
 def total_funding(long_size: Decimal, short_size: Decimal, boundary_price: Decimal, rate: Decimal) -> Decimal:
-    """What longs pay beyond what shorts receive, in quote units: (long − short) · price · rate."""
-    with localcontext(CONTEXT):
+    """What longs pay beyond what shorts receive, in quote units: (long − short) · price · rate.
+
+    The largest sizes and prices that columns hold make more digits than the context's 50: those are kept too.
+    """
+    with localcontext(CONTEXT, prec=MAX_TOTAL_DIGITS):
         return ((long_size - short_size) * boundary_price * rate).quantize(TOTAL_QUANTUM)
 
 
-def input_hash(samples: Sequence[PremiumSample], *, with_index: bool = False) -> str:
-    """SHA-256 (hex) over the samples that counted, in the order of their instants.
-
-    One line a sample: ``instant µs|premium with 12 decimals or null|status``, each ended by a newline; with
-    ``with_index`` followed by ``|index`` likewise. Samples that came late are left out: an audit reads them too,
-    and the settlement had not seen them.
-    """
-    digest = hashlib.sha256()
-    for sample in sorted(in_time(samples), key=lambda each: each.instant):
-        index = f"|{_digits(sample.index_price)}" if with_index else ""
-        digest.update(f"{sample.instant}|{_digits(sample.premium)}|{sample.status}{index}\n".encode())
-    return digest.hexdigest()
-
-
-def _digits(value: Decimal | None) -> str:
-    return "null" if value is None else f"{quantise(value):f}"
-
-
-def in_time(samples: Sequence[PremiumSample]) -> list[PremiumSample]:
+def in_time(samples: Iterable[PremiumSample]) -> list[PremiumSample]:
     """The samples that count: not those that came after their interval had been settled."""
     return [sample for sample in samples if sample.status != LATE_SAMPLE]
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
 
 from quantdesk_oracle.model import SECOND, FundingRate, PremiumSample
 from quantdesk_oracle.pricing import methods
+from quantdesk_oracle.pricing.digest import input_hash
 from quantdesk_oracle.pricing.funding import (
     LATE,
     SETTLED,
     SKIPPED,
     Average,
     FundingParameters,
-    input_hash,
+    next_boundary,
+    total_funding,
 )
 
 
@@ -40,19 +43,28 @@ class BoundaryPrint(NamedTuple):
     slot: int
 
 
+class OpenSizes(NamedTuple):
+    """Open positions of a market, base units."""
+
+    long: Decimal
+    short: Decimal
+
+
 def settle_interval(
     interval: Interval,
-    samples: list[PremiumSample],
+    samples: Sequence[PremiumSample],
     oracle: BoundaryPrint | None,
     mark_price: Decimal | None,
     *,
     late: bool,
     previous: Decimal = Decimal(0),
     halted: str | None = None,
+    sizes: OpenSizes | None = None,
 ) -> FundingRate:
     """The row of an interval; rate 0, status `skipped` and a reason where it must not be paid.
 
-    ``previous`` is the rate of the interval before, ``halted`` why the market was halted at the boundary.
+    ``previous`` is the rate of the interval before, ``halted`` why the market was halted at the boundary, ``sizes``
+    what is open now: in a row that is settled in time, and in no other.
     """
     parameters = interval.parameters
     method = methods.of(parameters.method)
@@ -76,12 +88,43 @@ def settle_interval(
         parameter_version=parameters.version,
         status=SKIPPED,
         reason=_why_skipped(average, oracle, parameters, halted),
-        input_hash=input_hash(samples, with_index=method.NEEDS_INDEX),
+        input_hash="",
     )
-    if row.reason is not None or average.premium is None:
-        return row
-    rate = method.rate(average.premium, parameters, previous)
-    return replace(row, funding_rate=rate, status=LATE if late else SETTLED)
+    if row.reason is None and average.premium is not None:
+        rate = method.rate(average.premium, parameters, previous)
+        row = replace(row, funding_rate=rate, status=LATE if late else SETTLED)
+    if row.status == SETTLED and sizes is not None:
+        row = _with_total(row, sizes)
+    return replace(row, input_hash=input_hash(row, samples, parameters))
+
+
+def _with_total(row: FundingRate, sizes: OpenSizes) -> FundingRate:
+    assert row.index_price is not None, "a settled interval has a boundary price"
+    total = total_funding(sizes.long, sizes.short, row.index_price, row.funding_rate)
+    return replace(row, long_size=sizes.long, short_size=sizes.short, total_funding=total)
+
+
+class Estimate(NamedTuple):
+    """What a running interval would be settled with if no more samples came: those not taken count as 0."""
+
+    boundary: int
+    """The interval's end, µs."""
+    rate: Decimal | None
+    """A fraction per interval; None where nothing of the interval is observable any more."""
+    average: Average
+
+
+def estimate_interval(
+    samples: Sequence[PremiumSample], parameters: FundingParameters, now: int, previous: Decimal
+) -> Estimate:
+    """The interval that runs at ``now`` (µs) from its samples so far, by the method that will settle it.
+
+    ``previous`` is the rate of the interval before.
+    """
+    method = methods.of(parameters.method)
+    average = method.average(samples, parameters)
+    rate = None if average.premium is None else method.rate(average.premium, parameters, previous)
+    return Estimate(next_boundary(now, parameters.interval), rate, average)
 
 
 def _why_skipped(

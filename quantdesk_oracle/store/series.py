@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from quantdesk_oracle.model import SECOND, Event, MarkPrice, PremiumSample, StoredPrint
+from quantdesk_oracle.pricing.digest import mark_digest
 from quantdesk_oracle.store.database import Database, RowFaultError, query
 from quantdesk_oracle.store.instants import to_instant, to_seconds, to_timestamp
 
@@ -91,6 +92,7 @@ async def _insert_marks(database: Database, markets: MarketIds, rows: Sequence[M
             [row.basis_count for row in rows],
             [row.basis_mean for row in rows],
             [row.ema_state for row in rows],
+            [mark_digest(row) for row in rows],
         )
     return _count(status)
 
@@ -167,6 +169,23 @@ async def upkeep(database: Database) -> list[tuple[str, str, int]]:
     async with database.connection("cannot run the schema's upkeep") as connection:
         rows = await connection.fetch(query("upkeep"))
     return [(row["table_name"], row["action"], row["objects"]) for row in rows]
+
+
+def sample_of(row: Any, market: str = "") -> PremiumSample:
+    """A row of premium_samples as it was written."""
+    published, named = row["oracle_publish_time"], row["mark_created_at"]
+    return PremiumSample(
+        market=market,
+        instant=to_instant(row["created_at"]),
+        premium=row["premium"],
+        status=row["status"],
+        index_price=row["index_price"],
+        publish_time=None if published is None else to_seconds(published),
+        slot=row["oracle_slot"],
+        mark_instant=None if named is None else to_instant(named),
+        impact_bid=row["impact_bid"],
+        impact_ask=row["impact_ask"],
+    )
 
 
 def _keys(

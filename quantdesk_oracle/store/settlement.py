@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from quantdesk_oracle.errors import OracleError
 from quantdesk_oracle.model import SECOND, Event, FundingRate, PremiumSample, Severity
-from quantdesk_oracle.pricing.funding import SETTLED, SKIPPED, total_funding
-from quantdesk_oracle.pricing.settlement import BoundaryPrint, Interval, settle_interval
+from quantdesk_oracle.pricing.funding import SKIPPED, FundingParameters, boundary_at_or_before
+from quantdesk_oracle.pricing.settlement import (
+    BoundaryPrint,
+    Estimate,
+    Interval,
+    OpenSizes,
+    estimate_interval,
+    settle_interval,
+)
 from quantdesk_oracle.store.database import Connection, Database, query
 from quantdesk_oracle.store.instants import to_instant, to_seconds, to_timestamp
-from quantdesk_oracle.store.series import event_arguments
+from quantdesk_oracle.store.series import event_arguments, sample_of
 
 
 class BoundaryToComeError(OracleError):
@@ -45,8 +51,6 @@ async def settle(
             late=now - interval.boundary > late_after,
             halted=_halted(state, interval.boundary),
         )
-        if rate.status == SETTLED:
-            rate = await _with_total(connection, market_id, rate)
         return rate if await _store(connection, market_id, rate, now) else None
 
 
@@ -59,15 +63,34 @@ async def recompute(
     late: bool,
     halted: str | None = None,
 ) -> FundingRate:
-    """The row of an interval as it comes out of what is stored, sizes of positions aside."""
+    """The row of an interval as it comes out of what is stored, and out of the positions that are open now."""
     boundary = to_timestamp(interval.boundary)
-    samples = await read_samples(connection, market_id, interval)
+    samples = await read_samples(
+        connection, market_id, interval.start, interval.boundary, market=interval.market
+    )
     oracle = await _boundary_print(connection, market_id, interval.boundary, dead_after)
     mark = await connection.fetchval(query("mark_at"), market_id, boundary)
     previous = await connection.fetchval(query("rate_before"), market_id, boundary)
     return settle_interval(
-        interval, samples, oracle, mark, late=late, previous=previous or Decimal(0), halted=halted
+        interval,
+        samples,
+        oracle,
+        mark,
+        late=late,
+        previous=previous or Decimal(0),
+        halted=halted,
+        sizes=OpenSizes(*await connection.fetchrow(query("open_sizes"), market_id)),
     )
+
+
+async def estimate(
+    database: Database, market_id: UUID, parameters: FundingParameters, now: int, previous: Decimal
+) -> Estimate:
+    """What the interval that runs at ``now`` (µs) comes to so far; ``previous`` is the newest settled rate."""
+    start = boundary_at_or_before(now, parameters.interval)
+    async with database.connection("cannot read the premium samples") as connection:
+        samples = await read_samples(connection, market_id, start, now)
+    return estimate_interval(samples, parameters, now, previous)
 
 
 def _halted(state: Any, boundary: int) -> str | None:
@@ -79,32 +102,18 @@ def _halted(state: Any, boundary: int) -> str | None:
     return state["halted_reason"] or "no reason was given"
 
 
-async def _with_total(connection: Connection, market_id: UUID, rate: FundingRate) -> FundingRate:
-    sizes = await connection.fetchrow(query("open_sizes"), market_id)
-    long, short = sizes["long_size"], sizes["short_size"]
-    assert rate.index_price is not None, "a settled interval has a boundary price"
-    total = total_funding(long, short, rate.index_price, rate.funding_rate)
-    return replace(rate, long_size=long, short_size=short, total_funding=total)
+async def read_samples(
+    connection: Connection, market_id: UUID, start: int, end: int, *, market: str = ""
+) -> list[PremiumSample]:
+    """The stored samples of [start, end) (µs), oldest first."""
+    rows = await connection.fetch(query("samples_between"), market_id, to_timestamp(start), to_timestamp(end))
+    return [sample_of(row, market) for row in rows]
 
 
-async def read_samples(connection: Connection, market_id: UUID, interval: Interval) -> list[PremiumSample]:
-    """The stored samples of an interval, oldest first."""
-    rows = await connection.fetch(
-        query("samples_between"),
-        market_id,
-        to_timestamp(interval.start),
-        to_timestamp(interval.boundary),
-    )
-    return [
-        PremiumSample(
-            interval.market,
-            to_instant(row["created_at"]),
-            row["premium"],
-            row["status"],
-            index_price=row["index_price"],
-        )
-        for row in rows
-    ]
+async def newest_rates(database: Database, market_id: UUID, at_most: int) -> list[Any]:
+    """The newest rows of a market, the newest first: created_at, funding_rate, status, reason, kind."""
+    async with database.connection("cannot read the funding rates") as connection:
+        return list(await connection.fetch(query("newest_rates"), market_id, at_most))
 
 
 async def first_observed(database: Database, market_id: UUID) -> int | None:

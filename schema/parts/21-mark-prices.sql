@@ -20,8 +20,10 @@ CALL pg_temp.create_series('mark_prices', $ddl$
     method               text,
     status               text           NOT NULL DEFAULT 'fresh' CHECK (status IN ('fresh', 'stale')),
     ema_state            jsonb,
+    digest               bigint,
     PRIMARY KEY (market_id, created_at)
 $ddl$);
+CALL pg_temp.add_column('mark_prices', 'digest', 'bigint');
 COMMENT ON TABLE public.mark_prices IS 'Mark prices on a UTC grid: the first writer''s row stands, and holds every input of its own formula';
 COMMENT ON COLUMN public.mark_prices.market_id IS 'The market';
 COMMENT ON COLUMN public.mark_prices.created_at IS 'The grid instant it is for';
@@ -42,6 +44,7 @@ COMMENT ON COLUMN public.mark_prices.best_ask IS 'Lowest ask of the book, quote 
 COMMENT ON COLUMN public.mark_prices.last_trade_price IS 'Price of the last trade used, quote units; NULL: none young enough';
 COMMENT ON COLUMN public.mark_prices.method IS 'Named method of the mark';
 COMMENT ON COLUMN public.mark_prices.status IS 'fresh or stale: how old the oracle print was';
+COMMENT ON COLUMN public.mark_prices.digest IS 'First eight bytes of the SHA-256 of the row as it was written, see docs/pricing/funding.md; NULL: written before there were any, or by another writer';
 COMMENT ON COLUMN public.mark_prices.ema_state IS 'State of moving averages, a JSON object of decimal strings, where the method has any';
 
 CREATE TABLE IF NOT EXISTS public.mark_price_heads (

@@ -81,4 +81,4 @@ COMMENT ON COLUMN public.funding_rates.method IS 'Named method of the rate';
 COMMENT ON COLUMN public.funding_rates.status IS 'settled, late (after an outage), skipped (rate 0), manual, imported (from before this schema)';
 COMMENT ON COLUMN public.funding_rates.reason IS 'Why it was skipped, late or set by hand';
 COMMENT ON COLUMN public.funding_rates.actor IS 'Who set it by hand';
-COMMENT ON COLUMN public.funding_rates.input_hash IS 'SHA-256 of the ordered inputs, hex';
+COMMENT ON COLUMN public.funding_rates.input_hash IS 'SHA-256 of every input as it was used: samples, boundary, parameters; hex';

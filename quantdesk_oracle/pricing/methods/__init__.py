@@ -28,10 +28,6 @@ class Method(Protocol):
     def MARGINS(self) -> bool:  # noqa: N802
         """Whether its caps are made of the market's margins."""
 
-    @property
-    def NEEDS_INDEX(self) -> bool:  # noqa: N802
-        """Whether a sample's index is an input of the rate besides its premium."""
-
     def defaults(self, interval: int, max_rate: Decimal) -> FundingParameters:
         """The parameters of a market that gives none of its own."""
 

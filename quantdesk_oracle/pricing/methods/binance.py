@@ -37,7 +37,6 @@ from quantdesk_oracle.pricing.premium import SampleInputs, premium_of_sample
 
 BASIS_SECONDS = 30
 AVERAGES = False
-NEEDS_INDEX = False
 MARGINS = True
 
 

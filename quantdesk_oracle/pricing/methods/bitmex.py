@@ -34,7 +34,6 @@ from quantdesk_oracle.pricing.premium import SampleInputs
 
 BASIS_SECONDS = 150
 AVERAGES = False
-NEEDS_INDEX = False
 MARGINS = True
 PREMIUM_SECONDS = 60
 

@@ -35,7 +35,6 @@ from quantdesk_oracle.pricing.premium import SampleInputs, premium_of_mark
 
 BASIS_SECONDS = 150
 AVERAGES = False
-NEEDS_INDEX = True
 MARGINS = False
 E6 = 1_000_000
 PPM = 1_000_000

@@ -36,7 +36,6 @@ from quantdesk_oracle.pricing.premium import SampleInputs, premium_of_book
 
 BASIS_SECONDS = 150
 AVERAGES = False
-NEEDS_INDEX = False
 MARGINS = True
 PPM = 1_000_000
 MINUTE = 60

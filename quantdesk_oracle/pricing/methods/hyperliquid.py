@@ -32,7 +32,6 @@ from quantdesk_oracle.pricing.premium import SampleInputs, premium_of_sample
 BASIS_SECONDS = 150
 BOOK_SECONDS = 30
 AVERAGES = True
-NEEDS_INDEX = False
 MARGINS = False
 HOURLY_CAP = Decimal("0.04")
 

@@ -25,7 +25,6 @@ from quantdesk_oracle.pricing.premium import SampleInputs, premium_of_sample
 
 BASIS_SECONDS = 150
 AVERAGES = False
-NEEDS_INDEX = False
 MARGINS = False
 
 

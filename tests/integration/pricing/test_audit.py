@@ -12,22 +12,33 @@ from quantdesk_oracle.store.audit import Audited, audit_funding, audit_marks
 from tests.integration.pricing.world import START, World, a_market
 
 D = Decimal
-EDGE = D("0.000000000001")
-TRADED = [
-    ("mark_prices", "mark_price"),
-    ("mark_prices", "oracle_price"),
-    ("mark_prices", "basis_mean"),
-    ("mark_prices", "seconds_to_funding"),
-    ("premium_samples", "premium"),
-    ("premium_samples", "index_price"),
-    ("funding_rates", "funding_rate"),
-    ("funding_rates", "premium_index"),
-    ("funding_rates", "premium_sum"),
-    ("funding_rates", "coverage"),
-    ("funding_rates", "oracle_price"),
-    ("funding_rates", "mark_price"),
-    ("funding_rates", "total_funding"),
-]
+LEFT_OUT = {
+    # who it is of and when: a row that has moved is another row, or none
+    ("*", "market_id"),
+    ("*", "created_at"),
+    # what a result, recomputed from inputs, does not depend on
+    ("funding_rates", "settled_at"),
+    ("funding_rates", "funding_type"),  # one by hand is counted, and not recomputed
+    ("funding_rates", "actor"),
+    ("funding_rates", "reason"),
+    ("mark_prices", "ema_state"),
+}
+CHANGES = {
+    "numeric": "{0} + 0.000000000001 * CASE WHEN {0} >= 1 THEN -1 ELSE 1 END",
+    "integer": "{0} + 1",
+    "bigint": "{0} + 1",
+    "timestamp with time zone": "{0} + interval '1 second'",
+    "text": "{text}",
+}
+TEXTS = {
+    "status": "CASE {} WHEN 'fresh' THEN 'stale' WHEN 'settled' THEN 'late' ELSE 'stale' END",
+    "method": "'binance'",
+    "input_hash": "reverse({})",
+}
+OLDEST = {
+    "mark_prices": "basis_count > 0 AND last_trade_price IS NOT NULL",
+    "premium_samples": "impact_ask > 0",
+}
 
 
 async def trade_a_while(first: World, second: World, seconds: int) -> None:
@@ -89,22 +100,66 @@ async def test_what_two_daemons_wrote_recomputes_to_the_last_digit(new_world, me
     assert second.marks.inserted > 0
 
 
-async def test_every_digit_that_is_changed_is_found(new_world):
+async def columns(world: World, table: str) -> list[tuple[str, str]]:
+    rows = await world.sql(
+        "SELECT column_name::text, data_type::text FROM information_schema.columns"
+        " WHERE table_schema = 'public' AND table_name = $1 ORDER BY ordinal_position",
+        table,
+    )
+    left_out = {name for of, name in LEFT_OUT if of in ("*", table)}
+    return [(name, kind) for name, kind in rows if name not in left_out]
+
+
+def change(column: str, kind: str) -> str:
+    return CHANGES.get(kind, "").format(column, text=TEXTS.get(column, "").format(column))
+
+
+async def oldest_of(world: World, table: str, column: str) -> str | None:
+    """Which row to change, as a condition: the first that holds something, of those that say most."""
+    if table == "oracle_prices":
+        return "created_at = (SELECT min(oracle_publish_time) FROM mark_prices)"
+    for held in (OLDEST.get(table, "true"), "true"):
+        oldest = f"(SELECT min(created_at) FROM {table} WHERE {column} IS NOT NULL AND {held})"
+        if await world.value(f"SELECT {oldest}") is not None:
+            return f"created_at = {oldest}"
+    return None  # a column that holds nothing: method quantdesk has no moving averages
+
+
+@pytest.mark.parametrize("table", ["mark_prices", "premium_samples", "funding_rates", "oracle_prices"])
+async def test_every_digit_that_is_changed_is_found(new_world, table):
     first, second = await new_world(), await new_world()
     await first.position("long", 3)
     await trade_a_while(first, second, 130)
-    for table, column in TRADED:
-        changed = f"SET {column} = {column} {{}} {EDGE}"
-        which = f"WHERE market_id = $1 AND {column} IS NOT NULL AND created_at = (SELECT min(created_at) FROM {table}"
-        which += f" WHERE {column} IS NOT NULL AND created_at >= to_timestamp({START // SECOND + 20}))"
-        if table == "mark_prices":
-            which += " AND basis_count > 0"
-        await first.sql(f"UPDATE {table} {changed.format('-')} {which}", first.btc.id)
-        marks, rates = await audited(first, 130)
-        assert len(marks.differences) + len(rates.differences) >= 1, (table, column)
-        await first.sql(f"UPDATE {table} {changed.format('+')} {which}", first.btc.id)
+    unnoticed = []
+    checked = [("price", "numeric")] if table == "oracle_prices" else await columns(first, table)
+    await first.sql(f"CREATE TABLE before AS SELECT * FROM {table}")
+    try:
+        for column, kind in checked:
+            if (which := await oldest_of(first, table, column)) is None:
+                continue
+            await first.sql(f"UPDATE {table} SET {column} = {change(column, kind)} WHERE {which}")
+            marks, rates = await audited(first, 130)
+            if not marks.differences and not rates.differences:
+                unnoticed.append(column)
+            await first.sql(f"DELETE FROM {table}")
+            await first.sql(f"INSERT INTO {table} SELECT * FROM before")
+    finally:
+        await first.sql("DROP TABLE before")
+    assert unnoticed == []
     marks, rates = await audited(first, 130)
     assert (marks.differences, rates.differences) == ((), ())
+
+
+async def test_a_parameter_that_is_changed_where_it_stands_is_found(world):
+    await world.prove()
+    await world.ticks(61)
+    await world.settle(START + 65 * SECOND)
+    assert (await audited(world, 60))[1].differences == ()
+    await world.sql(
+        "UPDATE funding_parameters SET parameters = jsonb_set(parameters::jsonb, '{cap}', '\"0.040000000001\"')"
+    )
+    _, rates = await audited(world, 60)
+    assert [each.column for each in rates.differences] == ["input_hash"]
 
 
 async def test_rates_whose_samples_have_expired_are_checked_against_themselves(new_world):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -17,7 +17,6 @@ from quantdesk_oracle.pricing.funding import (
     average_premium,
     boundary_at_or_before,
     funding_rate,
-    input_hash,
     is_interval,
     next_boundary,
     total_funding,
@@ -162,8 +161,6 @@ def test_a_float_among_the_premiums_raises():
     sample = PremiumSample("SOL-PERP", BOUNDARY, 0.001, "ok")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         average_premium([sample], HOUR)
-    with pytest.raises(AttributeError):
-        input_hash([sample])
     with pytest.raises(TypeError):
         funding_rate(0.001, HOURLY)  # type: ignore[arg-type]
     with pytest.raises((TypeError, ArithmeticError)):
@@ -226,6 +223,12 @@ def test_the_total_is_what_longs_pay_beyond_what_shorts_receive():
     assert total_funding(D(2), D(2), D(100), D("0.001")) == 0
 
 
+def test_the_total_of_the_largest_sizes_that_columns_hold_keeps_every_digit():
+    size, rate = D("99999999999999999999999999.999999999999"), D("999999999999.999999999999")
+    exact = Fraction(size) ** 2 * Fraction(rate)
+    assert abs(Fraction(total_funding(size, D(0), size, rate)) - exact) <= Fraction(1, 2 * 10**6)
+
+
 def test_the_total_has_six_decimals_half_to_even():
     assert str(total_funding(D("0.0000005"), D(0), D(1), D(1))) == "0.000000"
     assert str(total_funding(D("0.0000015"), D(0), D(1), D(1))) == "0.000002"
@@ -260,38 +263,3 @@ def test_an_interval_is_a_multiple_of_5_that_divides_a_day(seconds):
 @pytest.mark.parametrize("seconds", [0, -5, 1, 4, 6, 7, 35, 7000, 86_405, 172_800])
 def test_anything_else_is_no_interval(seconds):
     assert not is_interval(seconds)
-
-
-# ── The hash of the inputs ───────────────────────────────────────────────────────────────────────
-
-
-def test_the_hash_is_over_lines_of_instant_premium_and_status():
-    first, second = samples("0.001", None)
-    text = f"{first.instant}|0.001000000000|ok\n{second.instant}|null|ok\n"
-    assert input_hash([first, second]) == hashlib.sha256(text.encode()).hexdigest()
-
-
-def test_the_hash_does_not_depend_on_the_order_of_arrival_nor_on_trailing_zeros():
-    rows = samples("0.001", "0.002", None)
-    same = samples("0.001000000000", "0.00200", None)
-    assert input_hash(rows) == input_hash(rows[::-1]) == input_hash(same)
-
-
-def test_the_hash_of_an_audit_is_the_settlements_although_late_samples_have_joined():
-    rows = samples("0.001", "0.002")
-    assert input_hash(rows + samples("0.5", status=LATE_SAMPLE)) == input_hash(rows)
-
-
-def test_the_hash_changes_with_every_part_of_a_sample():
-    (row,) = samples("0.001")
-    changed = [
-        PremiumSample(row.market, row.instant + 1, row.premium, row.status),
-        PremiumSample(row.market, row.instant, D("0.001000000001"), row.status),
-        PremiumSample(row.market, row.instant, None, row.status),
-        PremiumSample(row.market, row.instant, row.premium, "stale"),
-    ]
-    assert len({input_hash([each]) for each in [row, *changed]}) == 5
-
-
-def test_the_hash_of_nothing_is_the_hash_of_nothing():
-    assert input_hash([]) == hashlib.sha256().hexdigest()
