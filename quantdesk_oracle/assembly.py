@@ -23,6 +23,7 @@ from quantdesk_oracle.store.writer import BatchWriter
 from quantdesk_oracle.workers.books import BookReader, patience_of
 from quantdesk_oracle.workers.clock_guard import ClockGuard
 from quantdesk_oracle.workers.drain import DrainWorker, Outlet
+from quantdesk_oracle.workers.estimates import EstimateWorker
 from quantdesk_oracle.workers.funding import FundingWorker
 from quantdesk_oracle.workers.healing import HealingWorker
 from quantdesk_oracle.workers.history_reader import chain_reader
@@ -79,6 +80,7 @@ class Parts:
     samples: SampleWorker
     mark_worker: MarkWorker
     funding: FundingWorker
+    estimates: EstimateWorker
     heartbeat: Heartbeat
     upkeep: UpkeepWorker
     status: Status
@@ -193,6 +195,7 @@ def assemble(world: World, markets: Markets) -> Parts:
         samples=samples,
         mark_worker=mark_worker,
         funding=funding,
+        estimates=EstimateWorker(markets, database, clock),
         heartbeat=heartbeat,
         upkeep=UpkeepWorker(database, journal, clock),
         status=status,

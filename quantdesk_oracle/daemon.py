@@ -236,6 +236,7 @@ class Daemon:
         start("samples", parts.samples.run())
         start("marks", parts.mark_worker.run())
         start("funding", parts.funding.run())
+        start("estimates", parts.estimates.run())
         if parts.positions is not None:
             start("positions", parts.positions.run())
         start("status", parts.status.run())
@@ -270,7 +271,15 @@ class Daemon:
         async with _at_most(SAMPLES_SECONDS):
             await parts.samples.drained(self._clock.now())
         await supervisor.stop(
-            "positions", "samples", "funding", "journal", "status", "clock_guard", "upkeep", "drain"
+            "positions",
+            "samples",
+            "funding",
+            "estimates",
+            "journal",
+            "status",
+            "clock_guard",
+            "upkeep",
+            "drain",
         )
         await supervisor.stop("instances")
         await parts.samples.keep_rest()

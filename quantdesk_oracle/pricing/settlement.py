@@ -107,6 +107,8 @@ def _with_total(row: FundingRate, sizes: OpenSizes) -> FundingRate:
 class Estimate(NamedTuple):
     """What a running interval would be settled with if no more samples came: those not taken count as 0."""
 
+    at: int
+    """When it was made, µs."""
     boundary: int
     """The interval's end, µs."""
     rate: Decimal | None
@@ -124,7 +126,7 @@ def estimate_interval(
     method = methods.of(parameters.method)
     average = method.average(samples, parameters)
     rate = None if average.premium is None else method.rate(average.premium, parameters, previous)
-    return Estimate(next_boundary(now, parameters.interval), rate, average)
+    return Estimate(now, next_boundary(now, parameters.interval), rate, average)
 
 
 def _why_skipped(

@@ -14,6 +14,7 @@ from quantdesk_oracle.pricing.acceptance import StorageLimits
 from quantdesk_oracle.pricing.averages import Averages, Window
 from quantdesk_oracle.pricing.funding import FundingParameters, next_boundary
 from quantdesk_oracle.pricing.quarantine import SecondOpinion
+from quantdesk_oracle.pricing.settlement import Estimate
 from quantdesk_oracle.pricing.use import IndexUse, UseLimits
 from quantdesk_oracle.store.markets import MarketRow, ParameterVersion
 
@@ -63,6 +64,8 @@ class MarketState:
         self.halted = row.halted
         """Why there are neither marks nor samples; None where there are."""
         self.mark_price: Decimal | None = None
+        self.estimate: Estimate | None = None
+        """Of the interval that runs, as of its own instant; None before the first."""
         self.freshness = Freshness.UNPROVEN
         self.second_source = SecondOpinion()
         """Whoever reads a second source lets it hear its prints."""

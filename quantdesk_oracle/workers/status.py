@@ -32,6 +32,24 @@ TURN, PAUSE = 20, 0.005
 
 
 @dataclass(frozen=True, slots=True)
+class FundingEstimate:
+    """What the running interval would be settled with if no more samples came (pricing.settlement.Estimate)."""
+
+    at: float
+    """When it was made, Unix seconds."""
+    boundary: int
+    """The interval's end, Unix seconds."""
+    rate: Decimal | None
+    """A fraction per interval; None where nothing of it is observable any more."""
+    premium: Decimal | None
+    """P so far, a fraction."""
+    used: int
+    unusable: int
+    expected: int
+    """Samples: with a premium, without an oracle, of the whole interval."""
+
+
+@dataclass(frozen=True, slots=True)
 class MarketStatus:
     """One market at the moment of a snapshot. Prices in quote units, ages and times in seconds."""
 
@@ -58,6 +76,8 @@ class MarketStatus:
     """What the parameters in force allow, a fraction per interval."""
     halted: str | None
     """Why an operator has halted it; None where nobody has."""
+    funding_estimate: FundingEstimate | None = None
+    """Of the interval that runs; None before the first of it has been made."""
     second_source: Agreement | None = None
     """What the second source said of the newest print that it knew something of; None where there is none."""
     second_source_age: float | None = None
@@ -181,6 +201,7 @@ class Status:
             last_funding=None if state.last_funding is None else state.last_funding // SECOND,
             funding_interval=parameters.interval,
             funding_cap=min(parameters.max_rate, parameters.cap * parameters.interval / _EIGHT_HOURS),
+            funding_estimate=_estimate(state, now),
             halted=state.halted,
             **self._second_source(state, now),
         )
@@ -233,3 +254,19 @@ class Status:
                 f"{market.market} has no mark yet: its feed is not proven since its last outage.{because}"
             )
         return NotReady(f"oracle_{market.freshness.value}", market.market, sentence, details)
+
+
+def _estimate(state: MarketState, now: int) -> FundingEstimate | None:
+    made = state.estimate
+    if made is None or made.boundary <= now:
+        return None
+    average = made.average
+    return FundingEstimate(
+        made.at / SECOND,
+        made.boundary // SECOND,
+        made.rate,
+        average.premium,
+        average.used,
+        average.unusable,
+        average.expected,
+    )

@@ -15,6 +15,7 @@ from quantdesk_oracle.errors import DatabaseError
 from quantdesk_oracle.model import SECOND
 from quantdesk_oracle.store import settlement
 from quantdesk_oracle.store.database import query
+from quantdesk_oracle.workers.estimates import EstimateWorker
 from quantdesk_oracle.workers.recompute import settle_missing
 from tests.integration.pricing.world import INTERVAL, START, World, a_market
 
@@ -163,6 +164,30 @@ async def test_a_settled_row_recomputes_to_the_last_digit(world):
     (row,), again = await world.rates(), await recompute(world, 1)
     for name in ("funding_rate", "premium_index", "premium_sum", "coverage", "input_hash", "samples_used"):
         assert getattr(again, name) == row[name]
+
+
+async def test_the_estimate_moves_towards_the_rate_and_is_it_when_the_last_sample_is_there(world):
+    estimates = EstimateWorker(world.markets, world.database, world.clock)
+    await estimates.turn()
+    begun = world.btc.estimate
+    await samples(world, 1, "0.002", count=6)
+    await world.set_clocks(START + 30 * SECOND)
+    await estimates.turn()
+    half = world.btc.estimate
+    for place in range(6, 12):
+        await sample(world, START + place * 5 * SECOND, "0.002")
+    await world.set_clocks(boundary(1) - 1)
+    await estimates.turn()
+    whole = world.btc.estimate
+    await world.settle(boundary(1) + 5 * SECOND)
+    (row,) = await world.rates()
+    assert begun is not None
+    assert half is not None
+    assert whole is not None
+    assert (begun.average.used, half.average.used, whole.average.used) == (0, 6, 12)
+    assert (half.boundary, half.at) == (boundary(1), START + 30 * SECOND)
+    assert (begun.rate, half.average.premium) == (D("0.000000208333"), D("0.001"))
+    assert whole.rate == row["funding_rate"]
 
 
 # ── Parameters ───────────────────────────────────────────────────────────────────────────────────
