@@ -31,6 +31,7 @@ from quantdesk_oracle.workers.ingest import Ingest
 from quantdesk_oracle.workers.journal import Journal
 from quantdesk_oracle.workers.marks import MarkWorker
 from quantdesk_oracle.workers.position_health import PositionHealth
+from quantdesk_oracle.workers.roster import Roster
 from quantdesk_oracle.workers.samples import SampleWorker
 from quantdesk_oracle.workers.state import Markets
 from quantdesk_oracle.workers.status import Status
@@ -89,6 +90,7 @@ class Parts:
     probe: Probe
     watch: WatchWorker
     healing: HealingWorker
+    roster: Roster
     backup: Subscription | None = None
     """The second subscription, where there are to be two."""
     drain: DrainWorker | None = None
@@ -161,6 +163,7 @@ def assemble(world: World, markets: Markets) -> Parts:
         settle_delay=settings.settle_delay,
         late_after=settings.late_after,
         may_write=lambda: clock_guard.agrees,
+        on_left=lambda state: roster.left(state),  # noqa: PLW0108 (it is made below)
     )
     heartbeat = Heartbeat(clock, metrics.event_loop_lag)
     poller, subscriptions = _sources(world, ingest, journal)
@@ -177,6 +180,16 @@ def assemble(world: World, markets: Markets) -> Parts:
     )
     watch = WatchWorker(markets, prices, database, journal, clock, subscriptions, healing.ask)
     healing.watch = watch
+    probe = Probe(world.client, ingest.pubkeys, clock)
+
+    def watch_other_accounts() -> None:
+        pubkeys = tuple(ingest.pubkeys)
+        poller.pubkeys = probe.pubkeys = pubkeys
+        for one in subscriptions:
+            one.pubkeys = pubkeys
+        poller.snapshot()
+
+    roster = Roster(markets, ingest, watch, metrics, journal, clock, on_accounts=watch_other_accounts)
     status = Status(markets, ingest, clock_guard, heartbeat, clock, poller, subscription)
     trouble.status = status
     status.book_trouble = lambda: books.unreadable
@@ -201,7 +214,8 @@ def assemble(world: World, markets: Markets) -> Parts:
         status=status,
         subscription=subscription,
         poller=poller,
-        probe=Probe(world.client, ingest.pubkeys, clock),
+        probe=probe,
+        roster=roster,
         watch=watch,
         healing=healing,
         backup=subscriptions[1] if len(subscriptions) > 1 else None,

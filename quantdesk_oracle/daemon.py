@@ -20,6 +20,7 @@ import gc
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +135,7 @@ class Daemon:
             self._parts.status.more["instances"] = self._instances.shown
             if applied:
                 self._parts.journal.record("schema.applied", version=NEEDED_VERSION)
-            self._tell_account_problems()
+            self._tell_account_problems(self._settings)
             self._tell_set_aside()
             await self._parts.clock_guard.compare()
 
@@ -159,13 +160,26 @@ class Daemon:
         if self._supervisor.failure is not None:
             raise self._supervisor.failure
 
-    def reread(self, before: Settings, now: Settings) -> Reread:
-        """Take over what changed from the settings ``before`` to those of ``now``, as far as a running daemon can."""
+    async def reread(self, before: Settings, now: Settings) -> Reread:
+        """Take over what changed from the settings ``before`` to those of ``now``, as far as a running daemon can.
+
+        Raises DatabaseError where new markets cannot be looked up; they have not come then.
+        """
         self._notifier.reloading(time.monotonic_ns() // 1_000)
         try:
-            return reread(self.parts.markets, before, now, self.parts.journal)
+            found = reread(self.parts.markets, before, now, self.parts.journal)
+            self.parts.roster.follow(now.markets)
+            await self._admit(replace(now, markets=self.parts.roster.new(now.markets)))
         finally:
             self._notifier.ready()
+        return found
+
+    async def _admit(self, settings: Settings) -> None:
+        """Have the markets of ``settings`` too."""
+        if settings.markets:
+            self._tell_account_problems(settings)
+            self.parts.roster.admit(await load_markets(self._world.database, settings, self._clock.now()))
+            self._start_sources()
 
     def summary(self) -> dict[str, Any]:
         """What this run did, as `run --json` prints it."""
@@ -180,7 +194,7 @@ class Daemon:
             self._clock,
             self._instance,
             __version__,
-            [market.symbol for market in self._settings.markets],
+            lambda: tuple(parts.markets.by_symbol),
             ready=lambda: parts.status.readiness().ready,
             spool_rows=lambda: 0 if backlog is None else backlog.rows,
         )
@@ -240,12 +254,7 @@ class Daemon:
         if parts.positions is not None:
             start("positions", parts.positions.run())
         start("status", parts.status.run())
-        if parts.ingest.pubkeys:
-            start("polling", parts.poller.run())
-            start("subscription", parts.subscription.run())
-            if parts.backup is not None:
-                start("backup_subscription", parts.backup.run())
-            start("probe", parts.probe.run())
+        self._start_sources()
         for number, stream in enumerate(parts.hermes):
             start(f"hermes_{number}", stream.run())
         start("watch", parts.watch.run())
@@ -255,6 +264,17 @@ class Daemon:
             limit = min(interval, ALIVE_LIMIT)
             watchdog = Watchdog(self._notifier, parts.heartbeat, self._clock, interval=interval, limit=limit)
             start("watchdog", watchdog.run())
+
+    def _start_sources(self) -> None:
+        """Once there is an account to watch: a daemon may begin with none, and be given one."""
+        parts, start = self.parts, self._supervisor.start
+        if not parts.ingest.pubkeys or "polling" in self._supervisor:
+            return
+        start("polling", parts.poller.run())
+        start("subscription", parts.subscription.run())
+        if parts.backup is not None:
+            start("backup_subscription", parts.backup.run())
+        start("probe", parts.probe.run())
 
     async def _shut_down(self, before_stop: Callable[[], Awaitable[None]] | None) -> None:
         log.info("daemon.stopping")
@@ -326,8 +346,8 @@ class Daemon:
             await self._close()
             raise
 
-    def _tell_account_problems(self) -> None:
-        for problem in account_problems(self._settings):
+    def _tell_account_problems(self, settings: Settings) -> None:
+        for problem in account_problems(settings):
             log.error("account.unusable", market=problem.market, problem=problem.problem, cure=problem.cure)
             self.parts.journal.record(
                 "account.unusable",

@@ -15,7 +15,7 @@ import typer
 
 from quantdesk_oracle.cli.duration import parse_duration
 from quantdesk_oracle.cli.options import ConfigFile, EnvFile, StateDir
-from quantdesk_oracle.errors import EX_FAILURE, ConfigError
+from quantdesk_oracle.errors import EX_FAILURE, ConfigError, DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -56,7 +56,7 @@ def run(
     the log is JSON lines on stdout. Metrics and health: http://127.0.0.1:9464/metrics, /livez, /readyz, /status.
 
     SIGTERM and Ctrl-C drain and end with 0 within ten seconds; a second one ends at once. SIGHUP reads the settings
-    again: thresholds of the markets are taken over, whatever else has changed is named and wants a restart.
+    again: markets come and go, thresholds are taken over, whatever else has changed is named and wants a restart.
 
     Exit codes: 0 ended as asked, 1 a worker failed, 69 the database or the port cannot be had, 78 the
     configuration or the schema is wrong.
@@ -204,7 +204,11 @@ async def _reread_when_asked(
         except ConfigError as error:
             log.error("settings.refused", problems=error.problems)  # noqa: TRY400 (its sentences say all)
             continue
-        daemon.reread(settings, wished)
+        try:
+            await daemon.reread(settings, wished)
+        except DatabaseError as error:
+            cure = "send SIGHUP again when the database is back"
+            log.error("markets.not_added", cause=str(error), cure=cure)  # noqa: TRY400 (it says all)
 
 
 async def _sweep(logs: Logs, clock: Clock) -> None:

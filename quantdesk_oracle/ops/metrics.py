@@ -30,7 +30,7 @@ from quantdesk_oracle.ops.metric_table import FEED, MARKET, METRICS, PREFIX, Met
 from quantdesk_oracle.ops.series import Distribution, Family, Number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from quantdesk_oracle.model import PriceUpdate
 
@@ -257,6 +257,15 @@ class Metrics:
         if name not in self._markets:
             self._markets[name] = self._new_market(name)
         return self._markets[name]
+
+    def forget(self, market: str, feeds: Iterable[str]) -> None:
+        """Show nothing more of a market that has left, nor of its feeds."""
+        self._markets.pop(market, None)
+        for name in feeds:
+            self._feeds.pop(name, None)
+        for family in self._families.values():
+            for subject in (market, *feeds):
+                family.forget(subject)
 
     def endpoint(self, name: str) -> EndpointMetrics:
         """The children of one endpoint, made now where the settings have only just brought it."""

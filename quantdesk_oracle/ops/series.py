@@ -73,21 +73,34 @@ class Family:
 
     def __init__(self, spec: MetricSpec) -> None:
         self._spec = spec
-        self._series: dict[str, Number | Distribution] = {}
+        self._series: dict[tuple[str, ...], tuple[str, Number | Distribution]] = {}
+        """By the labels' values, with the labels as a scrape writes them."""
         self.sparse = False
         """Whether series that stand at zero are left out."""
 
     def number(self, *values: str) -> Number:
         """The gauge or counter with these label values, made the first time."""
-        series = self._series.setdefault(self._labels(values), Number())
+        series = self._made(values, Number)
         assert isinstance(series, Number)
         return series
 
     def distribution(self, *values: str) -> Distribution:
         """The histogram with these label values, made the first time."""
-        series = self._series.setdefault(self._labels(values), Distribution(self._spec.buckets))
+        series = self._made(values, lambda: Distribution(self._spec.buckets))
         assert isinstance(series, Distribution)
         return series
+
+    def forget(self, subject: str) -> None:
+        """Drop every series whose first label has this value."""
+        for values in [each for each in self._series if each[:1] == (subject,)]:
+            del self._series[values]
+
+    def _made(
+        self, values: tuple[str, ...], make: Callable[[], Number | Distribution]
+    ) -> Number | Distribution:
+        if values not in self._series:
+            self._series[values] = self._labels(values), make()
+        return self._series[values][1]
 
     def _labels(self, values: Sequence[str]) -> str:
         pairs = zip(self._spec.labels, values, strict=True)
@@ -99,7 +112,7 @@ class Family:
         yield f"# HELP {name} {text}"
         yield f"# TYPE {name} {kind}"
         # A copy: the loop may make a series meanwhile, when the settings are read anew.
-        for labels, series in list(self._series.items()):
+        for labels, series in list(self._series.values()):
             if not (self.sparse and isinstance(series, Number) and series.value == 0):
                 yield from series.lines(name, labels)
 

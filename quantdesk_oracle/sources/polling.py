@@ -37,7 +37,8 @@ class Poller:
         on_read: Callable[[str, bytes | None], None] = lambda _pubkey, _data: None,
     ) -> None:
         self._client = client
-        self._pubkeys = tuple(pubkeys)
+        self.pubkeys = tuple(pubkeys)
+        """May be replaced while it runs."""
         self._sink = sink
         self._clock = clock
         self._interval = interval
@@ -79,8 +80,9 @@ class Poller:
     async def poll(self) -> None:
         """Read every account once and hand the states to the sink. Raises NodeError."""
         self._asked.clear()
-        for start in range(0, len(self._pubkeys), ACCOUNTS_PER_REQUEST):
-            pubkeys = self._pubkeys[start : start + ACCOUNTS_PER_REQUEST]
+        wanted = self.pubkeys
+        for start in range(0, len(wanted), ACCOUNTS_PER_REQUEST):
+            pubkeys = wanted[start : start + ACCOUNTS_PER_REQUEST]
             answer = await self._client.accounts(pubkeys)
             received = self._clock.now()
             self._sink.saw_slot(answer.context.slot)

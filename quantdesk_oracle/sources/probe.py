@@ -23,7 +23,8 @@ class Probe:
 
     def __init__(self, client: RpcClient, pubkeys: Sequence[str], clock: Clock) -> None:
         self._client = client
-        self._pubkeys = tuple(pubkeys)[:ACCOUNTS_PER_REQUEST]
+        self.pubkeys = tuple(pubkeys)
+        """May be replaced while it runs; as many as one request holds are looked at."""
         self._clock = clock
 
     async def run(self) -> None:
@@ -41,9 +42,10 @@ class Probe:
 
     async def _look_at(self, at: int) -> None:
         health = self._client.endpoints.healths[at]
+        pubkeys = self.pubkeys[:ACCOUNTS_PER_REQUEST]
         try:
             await self._client.verify_cluster(at)
-            answer = await self._client.accounts(self._pubkeys, at)
+            answer = await self._client.accounts(pubkeys, at)
         except WrongClusterError:
             health.usable = False
         except NodeError:
@@ -52,7 +54,7 @@ class Probe:
             health.slot = answer.context.slot
             posted = {
                 key: slot
-                for key, state in zip(self._pubkeys, answer.value, strict=True)
+                for key, state in zip(pubkeys, answer.value, strict=True)
                 if (slot := _posted_slot(state)) is not None
             }
             health.posted = posted

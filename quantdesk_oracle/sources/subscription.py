@@ -98,13 +98,17 @@ class Subscription:
         self._rank = rank
         self._settings = settings
         self._client = client
-        self._pubkeys = tuple(dict.fromkeys(pubkeys))
+        self.pubkeys = tuple(dict.fromkeys(pubkeys))
+        """May be replaced while it runs: those that are new are asked for within a second."""
         self._sink = sink
         self._clock = clock
         self._metrics = metrics
         self._on_connected = on_connected
         self._on_lost = on_lost
+        self._asked: set[str] = set()
+        self._asked_at = 0
         self._requested: dict[int, str] = {}
+        """What was asked for on this connection and not answered yet, by the number of the request."""
         self._subscribed: dict[int, str] = {}
         self._delivered: dict[str, bytes | None] = {}
         self._ahead_since: dict[str, int] = {}
@@ -170,7 +174,7 @@ class Subscription:
                 self._connection = connection
                 self._last_frame = self._clock.now()
                 await self._subscribe(connection)
-                await _first_to_end(self._deliver(connection), self._watch())
+                await _first_to_end(self._deliver(connection), self._watch(connection))
         except ConnectionClosed as error:
             raise SubscriptionLostError(
                 "closed", f"{self._endpoint} closed the connection ({error})"
@@ -190,14 +194,24 @@ class Subscription:
         )
 
     async def _subscribe(self, connection: Connection) -> None:
+        """Ask for what has not been asked for on this connection: everything at first, later what has come anew."""
         config = account_config(self._settings.commitment)
         # One account a request: nodes take no message over 4096 bytes.
-        for number, pubkey in enumerate(self._pubkeys):
-            self._requested[number] = pubkey
-            await connection.send(AccountSubscribe(Pubkey.from_string(pubkey), config, number).to_json())
-        number = len(self._pubkeys)
-        self._requested[number] = _SLOTS
-        await connection.send(SlotSubscribe(number).to_json())
+        for subject in (*self.pubkeys, _SLOTS):
+            if subject in self._asked:
+                continue
+            number = len(self._asked)
+            self._asked.add(subject)
+            self._asked_at, self._requested[number] = self._clock.now(), subject
+            if subject == _SLOTS:
+                await connection.send(SlotSubscribe(number).to_json())
+            else:
+                pubkey = Pubkey.from_string(subject)
+                await connection.send(AccountSubscribe(pubkey, config, number).to_json())
+
+    def follows(self, pubkey: str) -> bool:
+        """Whether the node sends this account's changes now."""
+        return self.connected and pubkey in self._subscribed.values()
 
     async def _deliver(self, connection: Connection) -> None:
         while True:
@@ -205,17 +219,17 @@ class Subscription:
             self._last_frame = self._clock.now()
             self._handle(message)
 
-    async def _watch(self) -> None:
+    async def _watch(self, connection: Connection) -> None:
         """End the connection once it has been silent, unanswering or quiet for longer than the limit."""
         limit = self._settings.silence_limit
-        opened = self._clock.now()
         while True:
             await self._clock.sleep(min(limit / 4, 1.0))
             now = self._clock.now()
             allowed = limit * SECOND
             if now - self._last_frame > allowed:
                 raise SubscriptionLostError("stale", f"{self._endpoint} has been silent for {limit:g} s")
-            if self._requested and now - opened > allowed:
+            await self._subscribe(connection)
+            if self._requested and now - self._asked_at > allowed:
                 raise SubscriptionLostError(
                     "stale", f"{self._endpoint} has left {len(self._requested)} subscriptions unanswered"
                 )
@@ -268,7 +282,7 @@ class Subscription:
             log.warning("frame.unasked", endpoint=self._endpoint, id=number)
             return
         self._subscribed[subscription] = subject
-        if not self._requested:
+        if not self._requested and not self.connected:
             self._established()
 
     def _answered_with_error(self, frame: wire.Frame) -> None:
@@ -277,7 +291,7 @@ class Subscription:
         if asked == _SLOTS:
             # A node without slot subscriptions serves accounts all the same; polling tells the slots.
             del self._requested[frame.id or 0]
-            if not self._requested:
+            if not self._requested and not self.connected:
                 self._established()
             return
         patience = error.retry_after if isinstance(error, RateLimitedError) else None
@@ -304,6 +318,7 @@ class Subscription:
         self.connected = False
         self._connection = None
         self._established_at = None
+        self._asked.clear()
         for known in (self._requested, self._subscribed, self._delivered, self._ahead_since):
             known.clear()
 

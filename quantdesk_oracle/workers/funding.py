@@ -49,8 +49,12 @@ class FundingWorker:
         late_after: int,
         may_write: Callable[[], bool],
         healed: Callable[[str, int], bool] = lambda _symbol, _boundary: True,
+        on_left: Callable[[MarketState], None] = lambda _state: None,
     ) -> None:
-        """``healed`` says whether a market's prints up to a boundary (µs) are all there that can be had."""
+        """``healed`` says whether a market's prints up to a boundary (µs) are all there that can be had.
+
+        ``on_left`` is told of a market that the settings no longer name, when its last interval is settled.
+        """
         self._markets = markets
         self._samples = samples
         self._database = database
@@ -60,6 +64,7 @@ class FundingWorker:
         self._late_after = late_after
         self._may_write = may_write
         self._healed = healed
+        self._on_left = on_left
         self._started = clock.now()
         self._followed = 0
         self._settled: dict[str, int] = {}
@@ -86,9 +91,8 @@ class FundingWorker:
         due = self._clock.now() - self._settle_delay
         for state in self._markets:
             start = await self._from(state, due)
-            if start is None:
-                continue
-            for boundary in state.boundaries_after(start, due):
+            # None where nothing was ever observed: then there is nothing to settle either.
+            for boundary in () if start is None else state.boundaries_after(start, due):
                 if not self._may_settle(state.symbol, boundary):
                     break
                 await self._samples.complete(boundary)
@@ -99,6 +103,9 @@ class FundingWorker:
                     break
                 self._settled[state.symbol] = boundary
                 await self._reread(state)
+            else:
+                if state.has_left(due):
+                    self._left(state)
 
     async def _from(self, state: MarketState, due: int) -> int | None:
         """After which instant the market's next unsettled boundary lies; None before its first sample."""
@@ -152,6 +159,11 @@ class FundingWorker:
         if rate is not None:
             self.inserted += 1
             self._say(rate)
+
+    def _left(self, state: MarketState) -> None:
+        self._settled.pop(state.symbol, None)
+        self._nothing_due.pop(state.symbol, None)
+        self._on_left(state)
 
     def _say(self, rate: FundingRate) -> None:
         metrics = self._metrics.market(rate.market)

@@ -67,9 +67,6 @@ class HealingWorker:
         self._sweep_interval = round(sweep_interval * SECOND)
         self._swept_at = clock.now()
         self._asked = asyncio.Event()
-        self._feeds: dict[FeedKey, Feed] = {
-            FeedKey(state.symbol, feed.pubkey): feed for state in markets for feed in state.market.feeds
-        }
         self.watch: WatchWorker | None = None
         """Who is told how far history has been compared."""
         self.inserted = 0
@@ -113,33 +110,36 @@ class HealingWorker:
                 from_slot=mark.verified_slot,
                 to_slot=slot,
             )
-            ended = await self._reader.read(gap, feed, self._market(key), _nothing)
-            self._count(feed, ended.tally)
-            if ended.tally.inserted:
-                await self._note_sweep(ended, feed)
-            await self.watch.verified(key, mark.verified_slot, slot)
+            with contextlib.suppress(_PutAsideError):
+                ended = await self._reader.read(gap, feed, self._market(key), _nothing)
+                self._count(feed, ended.tally)
+                if ended.tally.inserted:
+                    await self._note_sweep(ended, feed)
+                await self.watch.verified(key, mark.verified_slot, slot)
 
     async def _unfinished(self) -> list[Gap]:
         gaps = [
-            gap for gap in await unfinished_gaps(self._database, self._markets.ids) if gap.key in self._feeds
+            gap
+            for gap in await unfinished_gaps(self._database, self._markets.ids)
+            if gap.key in self._markets.feeds
         ]
-        open_now = Counter(self._feeds[gap.key].name for gap in gaps)
-        for feed in self._feeds.values():
+        open_now = Counter(self._markets.feeds[gap.key].name for gap in gaps)
+        for feed in self._markets.feeds.values():
             self._metrics.feed(feed.name).gaps_open.set(open_now[feed.name])
         self.open_gaps = Counter(gap.key.market for gap in gaps)
         return gaps
 
     async def _heal(self, gap: Gap) -> None:
         """Heal one gap, or begin to: a newer one that turns up is healed first."""
-        feed = self._feeds[gap.key]
+        feed = self._markets.feeds[gap.key]
 
         async def on_progress(read: Gap, tally: Tally) -> None:
             self._count(feed, tally)
             await save_gap(self._database, read)
             if self._asked.is_set():
-                raise _NewerGapError
+                raise _PutAsideError
 
-        with contextlib.suppress(_NewerGapError):
+        with contextlib.suppress(_PutAsideError):
             ended = await self._reader.read(gap, feed, self._market(gap.key), on_progress)
             await self._close(ended, feed)
 
@@ -199,7 +199,9 @@ class HealingWorker:
         self._metrics.feed(feed.name).gap_rows_healed.inc(tally.inserted)
 
     def _market(self, key: FeedKey) -> Market:
-        return self._markets.by_symbol[key.market].market
+        if (state := self._markets.by_symbol.get(key.market)) is None:
+            raise _PutAsideError
+        return state.market
 
     async def _until_asked(self) -> None:
         sleeping = asyncio.ensure_future(self._clock.sleep(LOOK_SECONDS))
@@ -211,8 +213,8 @@ class HealingWorker:
             asked.cancel()
 
 
-class _NewerGapError(Exception):
-    """A gap has turned up that is to be healed before this one."""
+class _PutAsideError(Exception):
+    """This gap is left for now: a newer one has turned up, or its market has left."""
 
 
 async def _nothing(_gap: Gap, _tally: Tally) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -73,19 +73,32 @@ class Ingest:
         self._listeners: dict[bytes, list[_FeedIntake | _SecondSource]] = {}
         self.compared: set[str] = set()
         """Markets whose prints are compared with a second source."""
-        for state in markets:
-            seen: OrderedDict[tuple[int, int], None] = OrderedDict()
-            intakes = [
-                _FeedIntake(self, state, feed, use, seen, writer, journal, metrics)
-                for feed, use in zip(state.market.feeds, state.index.feeds, strict=True)
-            ]
-            for intake in intakes:
-                self._take_in(intake)
-            if second_source and not state.market.on_hermes and state.market.feed_id is not None:
-                second = _SecondSource(state, intakes, metrics)
-                self._listeners.setdefault(state.market.feed_id, []).append(second)
-                self.compared.add(state.symbol)
+        self._writer = writer
+        self._journal = journal
         self._metrics = metrics
+        self._second_source = second_source
+        for state in markets:
+            self.add(state)
+
+    def add(self, state: MarketState) -> None:
+        """Take in a market's deliveries."""
+        seen: OrderedDict[tuple[int, int], None] = OrderedDict()
+        intakes = [
+            _FeedIntake(self, state, feed, use, seen, self._writer, self._journal, self._metrics)
+            for feed, use in zip(state.market.feeds, state.index.feeds, strict=True)
+        ]
+        for intake in intakes:
+            self._take_in(intake)
+        if self._second_source and not state.market.on_hermes and state.market.feed_id is not None:
+            second = _SecondSource(state, intakes, self._metrics)
+            self._listeners.setdefault(state.market.feed_id, []).append(second)
+            self.compared.add(state.symbol)
+
+    def remove(self, symbol: str) -> None:
+        """Take in no more of a market; deliveries of its accounts are passed over."""
+        self._intakes = _without(self._intakes, symbol)
+        self._listeners = _without(self._listeners, symbol)
+        self.compared.discard(symbol)
 
     def _take_in(self, intake: _FeedIntake) -> None:
         feed = intake.feed
@@ -127,6 +140,16 @@ class Ingest:
         self._markets.highest_slot = self._head.see(slot, self._clock.now())
 
 
+_Key = TypeVar("_Key")
+_Taker = TypeVar("_Taker", bound="_FeedIntake | _SecondSource")
+
+
+def _without(takers: Mapping[_Key, list[_Taker]], symbol: str) -> dict[_Key, list[_Taker]]:
+    """The takers of every other market."""
+    others = {key: [one for one in ones if one.market != symbol] for key, ones in takers.items()}
+    return {key: ones for key, ones in others.items() if ones}
+
+
 class _FeedIntake:
     """One feed's way from bytes to a row."""
 
@@ -142,7 +165,7 @@ class _FeedIntake:
         metrics: Metrics,
     ) -> None:
         self._ingest = ingest
-        self._market = state.symbol
+        self.market = state.symbol
         self._state = state
         self.feed = feed
         self._use = use
@@ -232,7 +255,7 @@ class _FeedIntake:
         self._remember(update)
         self._ingest.updates += 1
         received = observation.received
-        self._writer.put(StoredPrint(self._market, update, verdict, observation.source, received))
+        self._writer.put(StoredPrint(self.market, update, verdict, observation.source, received))
         if verdict is not Verdict.ACCEPTED:
             self._metrics.rejected[_MARKED[verdict]].inc()
         opinion = self._state.second_source.of(update)
@@ -256,7 +279,7 @@ class _FeedIntake:
             self._journal.record(
                 "print.quarantined",
                 Severity.WARNING,
-                market=self._market,
+                market=self.market,
                 reason=Reason.QUARANTINED.value,
                 feed=self.name,
             )
@@ -265,7 +288,7 @@ class _FeedIntake:
     def _tell_left(self, update: PriceUpdate, way: Way) -> None:
         log.warning("quarantine.left", feed=self.name, way=way.value, publish_time=update.publish_time)
         self._journal.record(
-            "quarantine.left", Severity.WARNING, market=self._market, feed=self.name, way=way.value
+            "quarantine.left", Severity.WARNING, market=self.market, feed=self.name, way=way.value
         )
 
     def second_source_spoke(self, received: int) -> None:
@@ -287,7 +310,7 @@ class _FeedIntake:
             self._metrics.rejected[Reason.WIDE].inc()
             if self._opinion is not opinion:
                 self._journal.record(
-                    "source.disagreed", Severity.WARNING, market=self._market, feed=self.name,
+                    "source.disagreed", Severity.WARNING, market=self.market, feed=self.name,
                     difference=f"{self._state.second_source.difference:.6f}",
                 )  # fmt: skip
         if opinion is not Agreement.SILENT:
@@ -315,7 +338,7 @@ class _FeedIntake:
         self._journal.record(
             "print.rejected",
             Severity.WARNING,
-            market=self._market,
+            market=self.market,
             reason=reason.value,
             feed=self.name,
             account=observation.pubkey,
@@ -334,6 +357,7 @@ class _SecondSource:
     """What another source says of a market's feed: compared with the market's own prints, never stored."""
 
     def __init__(self, state: MarketState, intakes: Sequence[_FeedIntake], metrics: Metrics) -> None:
+        self.market = state.symbol
         self.name = second_source_name(state.symbol)
         self.refused: str | None = None
         self._state = state

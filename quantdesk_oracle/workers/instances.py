@@ -29,7 +29,7 @@ class InstanceWorker:
         clock: Clock,
         instance: Instance,
         version: str,
-        markets: Sequence[str],
+        markets: Callable[[], Sequence[str]],
         *,
         ready: Callable[[], bool],
         spool_rows: Callable[[], int],
@@ -38,7 +38,7 @@ class InstanceWorker:
         self._clock = clock
         self._instance = instance
         self._version = version
-        self._markets = tuple(markets)
+        self._markets = markets
         self._ready = ready
         self._spool_rows = spool_rows
         self._read_at = time.monotonic()
@@ -59,7 +59,7 @@ class InstanceWorker:
             id=self._instance.id,
             host=self._instance.host,
             version=self._version,
-            markets=self._markets,
+            markets=tuple(self._markets()),
             started=self._instance.started,
             ready=self._ready(),
             spool_rows=self._spool_rows(),

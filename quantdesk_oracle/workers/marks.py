@@ -83,14 +83,13 @@ class MarkWorker:
 
     async def tick(self, instant: int) -> None:
         """Compute and queue the marks of ``instant`` (µs), and hand the sampler what it is to sample."""
-        in_use = {
-            state.symbol: state.index.at(instant, self._markets.highest_slot) for state in self._markets
-        }
-        for state in self._markets:
+        states = [state for state in self._markets if not state.has_left(instant)]
+        in_use = {state.symbol: state.index.at(instant, self._markets.highest_slot) for state in states}
+        for state in states:
             self._follow(state, in_use[state.symbol])
         books = await self._books.read(instant) if self._may_write() else None
         taken = {}
-        for state in self._markets:
+        for state in states:
             book = None if books is None or state.halted is not None else books.get(state.symbol)
             if book is None:
                 state.mark_price = None

@@ -1,4 +1,4 @@
-"""New settings while the daemon runs: thresholds of the markets that it has are taken over, the rest is named."""
+"""New settings while the daemon runs: thresholds of markets are taken over, the rest is named (markets: ``roster``)."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def _wants_restart(before: Settings, now: Settings) -> list[str]:
         if field.name != "markets" and getattr(before, field.name) != getattr(now, field.name)
     ]
     old, new = ({market.symbol: market for market in settings.markets} for settings in (before, now))
-    names += [f"market {symbol} (added)" for symbol in new if symbol not in old]
-    names += [f"market {symbol} (removed)" for symbol in old if symbol not in new]
+    if before.hermes_feeds != now.hermes_feeds:
+        names.append("the feeds to follow on Hermes")
     for symbol in old:
         if symbol in new:
             names += [f"market {symbol} ({name})" for name in _kept(old[symbol], new[symbol])]

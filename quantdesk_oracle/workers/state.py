@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-from quantdesk_oracle.config import Market
+from quantdesk_oracle.config import Feed, Market
 from quantdesk_oracle.model import SECOND, Freshness
 from quantdesk_oracle.pricing.acceptance import StorageLimits
 from quantdesk_oracle.pricing.averages import Averages, Window
@@ -16,6 +16,7 @@ from quantdesk_oracle.pricing.funding import FundingParameters, next_boundary
 from quantdesk_oracle.pricing.quarantine import SecondOpinion
 from quantdesk_oracle.pricing.settlement import Estimate
 from quantdesk_oracle.pricing.use import IndexUse, UseLimits
+from quantdesk_oracle.store.gaps import FeedKey
 from quantdesk_oracle.store.markets import MarketRow, ParameterVersion
 
 
@@ -63,6 +64,8 @@ class MarketState:
         """The settings that ``versions`` were read with."""
         self.halted = row.halted
         """Why there are neither marks nor samples; None where there are."""
+        self.leaves_at: int | None = None
+        """The boundary (µs) that ends the last interval of a market that the settings no longer name."""
         self.mark_price: Decimal | None = None
         self.estimate: Estimate | None = None
         """Of the interval that runs, as of its own instant; None before the first."""
@@ -71,6 +74,10 @@ class MarketState:
         """Whoever reads a second source lets it hear its prints."""
         self.basis = Window()
         self.averages = Averages()
+
+    def has_left(self, instant: int) -> bool:
+        """Whether the market, gone from the settings, is through with its last interval at ``instant`` (µs)."""
+        return self.leaves_at is not None and instant >= self.leaves_at
 
     def take_over(self, market: Market) -> list[Change]:
         """Go by the thresholds of ``market``, the same one as it stands in new settings; what that changes."""
@@ -110,19 +117,37 @@ class MarketState:
 
 
 class Markets:
-    """All markets of the daemon, and the highest slot that any node has told of."""
+    """All markets of the daemon, and the highest slot that any node has told of.
+
+    Whoever goes through them sees those that were there when it began, also across waits.
+    """
 
     def __init__(self, states: Iterable[MarketState]) -> None:
-        self.by_symbol = {state.symbol: state for state in states}
+        self.by_symbol: Mapping[str, MarketState] = {}
+        self.ids: dict[str, UUID] = {}
+        """Symbol to key in the database; also of markets that have left, whose last rows may be on their way."""
+        self.feeds: Mapping[FeedKey, Feed] = {}
+        """Every feed of every market."""
         self.highest_slot = 0
+        self._hold({state.symbol: state for state in states})
 
     def __iter__(self) -> Iterator[MarketState]:
         return iter(self.by_symbol.values())
 
-    @property
-    def ids(self) -> dict[str, UUID]:
-        """Symbol to key in the database."""
-        return {state.symbol: state.id for state in self}
+    def add(self, states: Iterable[MarketState]) -> None:
+        """Have these too."""
+        self._hold({**self.by_symbol, **{state.symbol: state for state in states}})
+
+    def remove(self, symbol: str) -> None:
+        """Have this one no longer."""
+        self._hold({each: state for each, state in self.by_symbol.items() if each != symbol})
+
+    def _hold(self, by_symbol: dict[str, MarketState]) -> None:
+        self.by_symbol = by_symbol
+        self.ids.update({state.symbol: state.id for state in self})
+        self.feeds = {
+            FeedKey(state.symbol, feed.pubkey): feed for state in self for feed in state.market.feeds
+        }
 
 
 def in_force_from(now: int, old_interval: int, new_interval: int) -> int:

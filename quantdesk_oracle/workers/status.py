@@ -76,6 +76,8 @@ class MarketStatus:
     """What the parameters in force allow, a fraction per interval."""
     halted: str | None
     """Why an operator has halted it; None where nobody has."""
+    leaves_at: int | None = None
+    """Unix seconds: the boundary at which a market leaves that the settings no longer name; None: it stays."""
     funding_estimate: FundingEstimate | None = None
     """Of the interval that runs; None before the first of it has been made."""
     second_source: Agreement | None = None
@@ -114,7 +116,7 @@ class Status:
         """Told of each market in its turn."""
         self.on_refresh: Callable[[Readiness, float], None] = lambda _readiness, _difference: None
         """Told of each snapshot: readiness, clock difference in seconds."""
-        self._recent = {state.symbol: Recent() for state in markets}
+        self._recent: dict[str, Recent] = {}
         self.book_trouble: Callable[[], str | None] = lambda: None
         """Why the order books could not be read last; None where they could."""
         self.hermes_trouble: Callable[[], str | None] = lambda: None
@@ -139,9 +141,10 @@ class Status:
                 await self._clock.sleep(PAUSE)
             market = self._market(state, refused)
             price = None if market.price is None else float(market.price)
-            self._recent[state.symbol].note(state, price, market.freshness)
+            self._recent.setdefault(state.symbol, Recent()).note(state, price, market.freshness)
             self.on_market(market)
             markets.append(market)
+        self._recent = {market.market: self._recent[market.market] for market in markets}
         self._readiness = Readiness.of(tuple(self._reasons(markets)))
         difference = self._clock_guard.difference / SECOND
         self.on_refresh(self._readiness, difference)
@@ -201,6 +204,7 @@ class Status:
             last_funding=None if state.last_funding is None else state.last_funding // SECOND,
             funding_interval=parameters.interval,
             funding_cap=min(parameters.max_rate, parameters.cap * parameters.interval / _EIGHT_HOURS),
+            leaves_at=None if state.leaves_at is None else state.leaves_at // SECOND,
             funding_estimate=_estimate(state, now),
             halted=state.halted,
             **self._second_source(state, now),

@@ -26,6 +26,10 @@ class Supervisor:
         self.failed = asyncio.Event()
         self.failure: WorkerError | None = None
 
+    def __contains__(self, name: str) -> bool:
+        """Whether a task of that name was started."""
+        return name in self._tasks
+
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` as the task ``name``."""
         task = asyncio.create_task(work, name=name)

@@ -7,7 +7,7 @@ next start, and every new connection, begins to read history.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -66,12 +66,8 @@ class WatchWorker:
         self._clock = clock
         self._subscriptions = tuple(subscriptions)
         self._on_gap = on_gap
-        self._feeds: dict[FeedKey, Feed] = {
-            FeedKey(state.symbol, feed.pubkey): feed
-            for state in markets
-            for feed in state.market.feeds
-            if feed.on_chain
-        }
+        self._begun: set[FeedKey] = set()
+        """The feeds whose watch by this process has begun."""
         self._marks: dict[FeedKey, Watermark] | None = None
         self._watched: tuple[int, ...] | None = None
         """The connections that watch, by their numbers; None: nobody does."""
@@ -80,6 +76,10 @@ class WatchWorker:
         """Whether the first watch of this process has begun."""
         self._dropped = 0
         self._moved_at = 0
+
+    @property
+    def _feeds(self) -> dict[FeedKey, Feed]:
+        return {key: feed for key, feed in self._markets.feeds.items() if feed.on_chain}
 
     async def run(self) -> None:
         """Until cancelled; a database that is away only delays."""
@@ -99,32 +99,47 @@ class WatchWorker:
             return
         unbroken = self._watched is not None and bool(set(connections) & set(self._watched))
         if not unbroken or self._dropped != self._prices.dropped:
-            await self._begin(slot, "dropped" if unbroken else None)
+            if self._marks is None:
+                self._marks = await read_watermarks(self._database, self._markets.ids)
+            cause = "dropped" if unbroken else "disconnected"
+            await self._begin(self._feeds, slot, cause if self.begun else "start")
+            self._since_slot = slot
+            self.begun = True
             self._dropped = self._prices.dropped
             self._watched = connections
             return
         self._watched = connections
+        await self._begin_new(slot)
         if self._clock.now() - self._moved_at >= MOVE_SECONDS * 1_000_000:
             await self._move(slot - MARGIN)
 
-    async def _begin(self, slot: int, cause: str | None) -> None:
-        """Note what lies between the watermarks and ``slot``, from which on the feeds are watched (again)."""
-        if self._marks is None:
-            self._marks = await read_watermarks(self._database, self._markets.ids)
-        if not self.begun:
-            cause = "start"
+    async def _begin_new(self, slot: int) -> None:
+        """Begin with the feeds of markets that have come while the daemon runs, once a node sends them."""
+        new = {
+            key: feed
+            for key, feed in self._feeds.items()
+            if key not in self._begun and any(one.follows(key.account) for one in self._subscriptions)
+        }
+        if new:
+            # The market may have been here before.
+            known = await read_watermarks(self._database, self._markets.ids)
+            self._marks = {**known, **(self._marks or {})}
+            await self._begin(new, slot, "start")
+
+    async def _begin(self, feeds: Mapping[FeedKey, Feed], slot: int, cause: str) -> None:
+        """Note what lies between the watermarks and ``slot``, from which on ``feeds`` are watched (again)."""
+        assert self._marks is not None
         now, moved, gaps = self._clock.now(), [], 0
-        for key, feed in self._feeds.items():
+        for key, feed in feeds.items():
             mark = self._marks.get(key)
             if mark is None:
                 moved.append(Watermark(key, slot, now, slot, now))
             elif mark.watched_slot < slot:
-                gaps += await self._note(key, feed, mark, slot, cause or "disconnected")
+                gaps += await self._note(key, feed, mark, slot, cause)
                 # What lies before is in the gap now, and the gap is in the table.
                 moved.append(replace(mark, watched_slot=slot, watched_at=now))
         await self._save(moved)
-        self._since_slot = slot
-        self.begun = True
+        self._begun.update(feeds)
         if gaps:
             self._on_gap()
 
@@ -186,6 +201,12 @@ class WatchWorker:
         if marks:
             await move_watermarks(self._database, self._markets.ids, marks)
             self._marks.update({mark.key: mark for mark in marks})
+
+    def forget(self, market: str) -> None:
+        """A market has left: its feeds begin anew if it comes back."""
+        self._begun = {key for key in self._begun if key.market != market}
+        if self._marks is not None:
+            self._marks = {key: mark for key, mark in self._marks.items() if key.market != market}
 
     def unverified(self) -> list[tuple[FeedKey, Feed, Watermark]]:
         """The feeds whose chain history can be compared, and from where on it has not been."""

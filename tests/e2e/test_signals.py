@@ -1,4 +1,4 @@
-"""Signals to a real process: SIGHUP reads thresholds again and never kills; a second SIGTERM does not wait."""
+"""Signals to a real process: SIGHUP reads settings again and never kills; a second SIGTERM does not wait."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
-from tests.e2e.conftest import Program
+from tests.e2e.conftest import Program, stored_until
 from tests.e2e.test_demo import wait_for_signal_handlers
 from tests.postgres import PostgresServer, execute
 
 Errors = Callable[[int], list[dict[str, Any]]]
 
 
-def until_logged(errors: Errors, event: str) -> list[dict[str, Any]]:
+def until_logged(errors: Errors, event: str, *, within: float = 30) -> list[dict[str, Any]]:
     """Wait until the first process has logged ``event``; the lines of it."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         if found := [line for line in errors(0) if line["event"] == event]:
             return found
@@ -53,6 +54,59 @@ def test_thresholds_are_taken_over_and_the_rest_is_named(
     out, _ = process.communicate(timeout=10)
     assert process.returncode == 0
     assert json.loads(out)["rows"]["system_events"] > 0
+
+
+MARKET = """
+[[markets]]
+symbol = "{0}-PERP"
+base_asset = "{0}"
+feed_id = "{1}"
+"""
+BTC = MARKET.format("BTC", "e62df6c8b4a85fe1a67db44dc12de5db330f7ac66b72dc658afedf0f4a415b43")
+ETH = MARKET.format("ETH", "ff61491a931112ddf1bd8147cd1b641375f79f5825126d665480874634fd0ace")
+
+
+def test_a_market_comes_and_another_one_leaves_without_a_restart(
+    program: Program, state_dir: Path, errors: Errors, tmp_path: Path
+) -> None:
+    config = tmp_path / "quantdesk.toml"
+    config.write_text(BTC)
+    process = program("run", "--demo", "--json", "--state-dir", state_dir, "--config", config)
+    asyncio.run(stored_until(state_dir, has_a_sample))
+    config.write_text(ETH)
+    process.send_signal(signal.SIGHUP)
+    assert [line["market"] for line in until_logged(errors, "market.added")] == ["ETH-PERP"]
+    assert [line["market"] for line in until_logged(errors, "market.leaving")] == ["BTC-PERP"]
+    assert [line["market"] for line in until_logged(errors, "market.removed", within=60)] == ["BTC-PERP"]
+    process.terminate()
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    asyncio.run(assert_one_has_followed_the_other(json.loads(out)["dsn"]))
+
+
+async def has_a_sample(connection: asyncpg.Connection) -> bool:
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM premium_samples)"))
+
+
+async def assert_one_has_followed_the_other(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        marks = await connection.fetch(
+            "SELECT m.symbol, count(*) AS seconds, min(k.created_at), max(k.created_at) FROM mark_prices AS k"
+            " JOIN markets AS m ON m.id = k.market_id GROUP BY m.symbol ORDER BY m.symbol"
+        )
+        settled = await connection.fetchval(
+            "SELECT max(r.created_at) FROM funding_rates AS r JOIN markets AS m ON m.id = r.market_id"
+            " WHERE m.symbol = 'BTC-PERP'"
+        )
+    finally:
+        await connection.close()
+    btc, eth = marks
+    assert (btc["symbol"], eth["symbol"]) == ("BTC-PERP", "ETH-PERP")
+    assert (settled - btc["max"]).total_seconds() == 1
+    for market in marks:
+        assert market["seconds"] == (market["max"] - market["min"]).total_seconds() + 1
+    assert eth["max"] > settled
 
 
 def test_a_sighup_during_start_kills_nothing(program: Program, state_dir: Path, errors: Errors) -> None:

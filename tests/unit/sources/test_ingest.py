@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -70,6 +71,7 @@ class Intake:
     def __init__(self, *feeds: Feed, second_source: bool = False, **limits: Any) -> None:
         self.feeds = feeds or (GENERATION_3, GENERATION_2)
         self.state = SimpleNamespace(
+            id=uuid4(),
             symbol="SOL-PERP",
             market=SimpleNamespace(
                 feeds=self.feeds,
