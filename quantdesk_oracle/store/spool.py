@@ -9,6 +9,7 @@ at the byte cap, where prints that chain history still holds go first. Whatever 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 import time
@@ -218,9 +219,7 @@ class Spool:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA journal_size_limit = 4194304")
-            damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if damage != "ok":
-                raise _damaged(damage)
+            _check(connection)
             found = connection.execute("PRAGMA user_version").fetchone()[0]
             if found not in (0, FORMAT):
                 raise _damaged(f"format {found}, expected {FORMAT}")
@@ -388,6 +387,21 @@ class _transaction:  # noqa: N801 (reads as a verb)
 def _checksum(kind: str, payload: bytes | None) -> int:
     # Damage may change a value's type too: the casts in the statements above are for that.
     return zlib.crc32(payload or b"", zlib.crc32(kind.encode()))
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    """Raise for a file that is damaged; damage in nothing but its indexes is repaired, and no row lost."""
+    damage = _verdict(connection, "integrity_check")
+    if damage != "ok" and _verdict(connection, "quick_check") == "ok":
+        with contextlib.suppress(sqlite3.IntegrityError):
+            connection.execute("REINDEX")
+        damage = _verdict(connection, "integrity_check")
+    if damage != "ok":
+        raise _damaged(damage)
+
+
+def _verdict(connection: sqlite3.Connection, check: str) -> str:
+    return str(connection.execute(f"PRAGMA {check}(1)").fetchone()[0])
 
 
 def _damaged(what: str) -> sqlite3.DatabaseError:

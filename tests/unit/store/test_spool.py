@@ -267,6 +267,27 @@ async def _everything(folder: Path) -> list[bytes]:
     return rows
 
 
+async def test_an_index_that_lacks_rows_is_made_anew_and_no_row_is_lost(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, capacity=CAPACITY, on_set_aside=lambda *_: pytest.fail("set aside"))
+    await spool.open()
+    await spool.put([a_row(n) for n in range(50)])
+    await spool.close()
+    connection = sqlite3.connect(spool.path)
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'spooled_kind'").fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    content = bytearray(spool.path.read_bytes())
+    at = content.index(b"mark_prices", (page - 1) * size, page * size)
+    content[at : at + 4] = b"dark"
+    spool.path.write_bytes(content)
+    again = Spool(tmp_path, capacity=CAPACITY, on_set_aside=lambda *_: pytest.fail("set aside"))
+    await again.open()
+    assert [row.payload for row in await again.oldest("mark_prices", 100)] == [
+        b"payload %d" % n for n in range(50)
+    ]
+    await again.close()
+
+
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_bytes_the_file_holds_the_spool_opens_and_works(tmp_path: Path, data: st.DataObject) -> None:
