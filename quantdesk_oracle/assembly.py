@@ -165,7 +165,7 @@ def assemble(world: World, markets: Markets) -> Parts:
         may_write=lambda: clock_guard.agrees,
         on_left=lambda state: roster.left(state),  # noqa: PLW0108 (it is made below)
     )
-    heartbeat = Heartbeat(clock, metrics.event_loop_lag)
+    heartbeat = Heartbeat(clock, metrics.event_loop_lag, metrics.event_loop_tasks)
     poller, subscriptions = _sources(world, ingest, journal)
     subscription = subscriptions[0]
     hermes = _hermes(world, ingest, journal)

@@ -1,10 +1,11 @@
-"""Is the event loop still moving, and how late is it?
+"""Is the event loop still moving, how late is it, and how many tasks does it hold?
 
 Ages are taken from a monotonic clock: the clock of the wall may be set, and a loop is not stuck for that.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -23,12 +24,16 @@ REMEMBERED = 60
 
 
 class Heartbeat:
-    """Beats on the event loop, and tells any thread how long ago. ``gauge`` is set to the lag, seconds."""
+    """Beats on the event loop, and tells any thread how long ago.
+
+    ``gauge`` is set to the lag, seconds; ``tasks`` to the number of tasks.
+    """
 
     def __init__(
         self,
         clock: Clock,
         gauge: Gauge | None = None,
+        tasks: Gauge | None = None,
         *,
         interval: float = INTERVAL,
         monotonic: Callable[[], float] = time.monotonic,
@@ -36,6 +41,7 @@ class Heartbeat:
         self._clock, self._interval, self._monotonic = clock, interval, monotonic
         self._delays: deque[float] = deque(maxlen=REMEMBERED)
         self._worst = 0.0
+        self._tasks = tasks
         self._last = monotonic()
         if gauge is not None:
             # Computed by the scrape, in its own thread: a loop that is stuck cannot set a gauge.
@@ -54,6 +60,8 @@ class Heartbeat:
         self._delays.append(max(0.0, self.age() - self._interval))
         self._worst = max(self._delays)
         self._last = self._monotonic()
+        if self._tasks is not None:
+            self._tasks.set(len(asyncio.all_tasks()))
 
     async def run(self) -> None:
         """Beat until cancelled."""

@@ -201,6 +201,7 @@ METRICS: tuple[MetricSpec, ...] = (
         (),
         "Worst delay of the event loop within the last minute, or of the beat that is overdue (seconds).",
     ),
+    _gauge("event_loop_tasks", (), "Tasks of the event loop at its last beat (tasks)."),
     _counter(
         "decode_mismatch_total",
         (),

@@ -237,6 +237,7 @@ class Metrics:
         self.ready = self._gauges["ready"]
         self.clock_difference = self._gauges["clock_difference_seconds"]
         self.event_loop_lag = self._gauges["event_loop_lag_seconds"]
+        self.event_loop_tasks = self._gauges["event_loop_tasks"]
         self.decode_mismatch = self._counters["decode_mismatch_total"]
         for name in _SPARSE:
             self._families[name].sparse = len(feeds) > MANY_FEEDS

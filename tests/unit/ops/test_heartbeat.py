@@ -65,3 +65,14 @@ def test_the_metric_grows_while_the_loop_is_stuck(clock: Any) -> None:
     heartbeat.beat()
     clock.forward(8)
     assert "quantdesk_oracle_event_loop_lag_seconds 7.0" in metrics.render().decode()
+
+
+async def test_a_beat_counts_the_tasks_of_the_loop(clock: Any) -> None:
+    metrics = Metrics([], [], [], "test")
+    heartbeat = heart(clock, tasks=metrics.event_loop_tasks)
+    waiting = [asyncio.create_task(asyncio.Event().wait()) for _ in range(3)]
+    heartbeat.beat()
+    found = metrics.registry.get_sample_value("quantdesk_oracle_event_loop_tasks")
+    assert found == len(waiting) + 1
+    for task in waiting:
+        task.cancel()

@@ -65,6 +65,7 @@ NAMES = [
     "worker_up",
     "worker_restarts_total",
     "event_loop_lag_seconds",
+    "event_loop_tasks",
     "decode_mismatch_total",
 ]
 
