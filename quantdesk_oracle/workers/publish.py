@@ -91,12 +91,13 @@ class Publisher:
     async def _compare(self, table: str, now: int) -> None:
         """Look once more at the minutes that hold more rows than have been passed on."""
         began, _ = self._sent.cursor(table, now)
-        # From the next whole minute on: of the one it began in, only a part is ours.
-        start, end = max(-(-began // MINUTE), (now - WINDOW) // MINUTE) * MINUTE, now
+        # Of the minute that it began in, only what came after is ours.
+        start, end = max(began, (now - WINDOW) // MINUTE * MINUTE), now
         there = await minutes_between(self._database, table, start, end)
         sent = self._sent.minutes(table, start, end)
         for minute in sorted(minute for minute, rows in there.items() if rows > sent.get(minute, 0)):
-            rows = await rows_between(self._database, table, minute * MINUTE, (minute + 1) * MINUTE)
+            first, last = max(start, minute * MINUTE), (minute + 1) * MINUTE
+            rows = await rows_between(self._database, table, first, last)
             late = await self._pass_on(table, rows)
             log.debug("publish.caught_up", table=table, minute=minute, rows=late)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -14,8 +13,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import nats
-import nats.errors
 import pytest
 
 from quantdesk_oracle.errors import UnavailableError
@@ -25,36 +22,8 @@ from quantdesk_oracle.store.database import Database
 from quantdesk_oracle.store.sent import Sent
 from quantdesk_oracle.workers.publish import Publisher
 from tests.clock import VirtualClock
-from tests.postgres import free_port
+from tests.nats_server import SERVER, Nats, stored_keys
 from tests.rows import a_mark, a_print
-
-SERVER = shutil.which("nats-server", path="/usr/sbin:/usr/bin:/usr/local/bin:/usr/local/sbin")
-
-
-class Nats:
-    """A nats-server with JetStream, to be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        assert SERVER is not None
-        with (self._folder / "nats.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [SERVER, "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", self._folder / "jetstream"],
-                stdout=log, stderr=log,
-            )  # fmt: skip
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
 
 
 @pytest.fixture
@@ -158,6 +127,22 @@ async def test_rows_that_are_committed_late_come_late(
     assert world.inbox.keys[5:] == [f"mark:BTC-PERP:{late}"]
 
 
+async def test_a_late_row_of_the_minute_that_it_began_in_comes_too(
+    world: World, database: Database, markets: dict[str, Any]
+) -> None:
+    await world.clock.advance(20)
+    began = world.clock.now()
+    await world.publisher.look()
+    await series.insert_mark_prices(database, markets, [a_mark(began - SECOND), a_mark(began + 30 * SECOND)])
+    await world.clock.advance(31)
+    await world.publisher.look()
+    late = began + 2 * SECOND
+    await series.insert_mark_prices(database, markets, [a_mark(late)])
+    await world.clock.advance(31)
+    await world.publisher.look()
+    assert world.inbox.keys == [f"mark:BTC-PERP:{began + 30 * SECOND}", f"mark:BTC-PERP:{late}"]
+
+
 async def test_a_broker_that_is_away_costs_nothing_but_time(
     world: World, database: Database, markets: dict[str, Any]
 ) -> None:
@@ -209,7 +194,9 @@ async def test_the_process_passes_on_also_over_a_kill_of_the_broker(
     out, _ = await asyncio.to_thread(process.communicate, timeout=30)
     assert process.returncode == 0
     assert json.loads(out)["published"]["mark_prices"] == 12
-    assert await stored_keys(broker) == [f"mark:BTC-PERP:{instant}" for instant in instants]
+    assert await stored_keys(broker, "quantdesk.mark.>") == [
+        f"mark:BTC-PERP:{instant}" for instant in instants
+    ]
 
 
 def start_publishing(broker: Nats, dsn: str, state_dir: Path) -> subprocess.Popen[str]:
@@ -219,15 +206,3 @@ def start_publishing(broker: Nats, dsn: str, state_dir: Path) -> subprocess.Pope
          "--state-dir", state_dir],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, "DATABASE_URL": dsn},
     )  # fmt: skip
-
-
-async def stored_keys(broker: Nats) -> list[str]:
-    """The keys of all messages of the stream, in their order; JetStream has dropped what came twice."""
-    connection = await nats.connect(broker.url)
-    try:
-        stream = connection.jetstream()
-        subscription = await stream.pull_subscribe("quantdesk.mark.>", durable="test")
-        messages = await subscription.fetch(100, timeout=3)
-        return [message.headers["Nats-Msg-Id"] for message in messages if message.headers]
-    finally:
-        await connection.close()
