@@ -1,5 +1,5 @@
 # A thin face over scripts/, which run where there is no make: sh scripts/run
-.PHONY: setup run test check bench chaos soak format lock
+.PHONY: setup run test check audit bench chaos soak format lock
 
 setup: ## make .venv from the lock file
 	@sh scripts/setup
@@ -13,13 +13,16 @@ test: ## the tests; ARGS="-k decode"
 check: ## formatting, lint, types, layers, tests: what CI runs
 	@sh scripts/check $(ARGS)
 
+audit: ## known vulnerabilities of the locked packages, from PyPI or (ARGS="-s osv") OSV
+	@sh scripts/audit $(ARGS)
+
 bench: ## the benchmarks
 	@sh scripts/bench $(ARGS)
 
-chaos: ## seeded schedules of kills, freezes and cuts against real processes; ARGS="SEEDS FAULTS FIRST_SEED"
+chaos: ## seeded schedules of kills, freezes and cuts against real processes; ARGS="SEEDS FAULTS FIRST_SEED ONLY"
 	@sh scripts/chaos $(ARGS)
 
-soak: ## hours of one daemon under a database that comes and goes, watched; ARGS="2h FOLDER"
+soak: ## a day of one daemon in minutes, under outages and reconnects, watched; ARGS="24h FOLDER SPEED"
 	@sh scripts/soak $(ARGS)
 
 format: setup ## format the code
