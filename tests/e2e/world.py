@@ -99,16 +99,25 @@ class Daemon:
         return answer.partition(b"\r\n\r\n")[2].decode()
 
 
-async def start_node(program: Program, folder: Path, *, seed: int = 0) -> Node:
+async def start_node(program: Program, folder: Path, *options: str, seed: int = 0, more: str = "") -> Node:
     """A local node that pushes every second and writes the ledger."""
     folder.mkdir(exist_ok=True)  # noqa: ASYNC240
     ledger, rpc, ws = folder / f"ledger-{seed}.jsonl", free_port(), free_port()
     process = program(
-        "localnet", "--rpc-port", str(rpc), "--ws-port", str(ws), "--ledger", ledger, "--seed", str(seed)
+        "localnet",
+        "--rpc-port",
+        str(rpc),
+        "--ws-port",
+        str(ws),
+        "--ledger",
+        ledger,
+        "--seed",
+        str(seed),
+        *options,
     )
     await until_listening(rpc)
     variables = {
-        "QUANTDESK_CONFIG": str(configuration(folder)),
+        "QUANTDESK_CONFIG": str(configuration(folder, more)),
         "SOLANA_NETWORK": "localnet",
         "RPC_URL": f"http://127.0.0.1:{rpc}",
         "WS_URL": f"ws://127.0.0.1:{ws}",
