@@ -41,13 +41,14 @@ OLDEST = {
 }
 
 
-async def trade_a_while(first: World, second: World, seconds: int) -> None:
-    """Two daemons over the same market that moves, the second one seeing every other instant only."""
-    dice = random.Random(7)
+async def trade_a_while(first: World, second: World, seconds: int, *, since: int = 0) -> None:
+    """Two daemons over the same market that moves, each the first at every other instant."""
+    dice = random.Random(7 + since)
     price = D(10_000)
-    for world in (first, second):
-        await world.prove(price, START - 3 * SECOND)
-    for number in range(0, seconds, 5):
+    if since == 0:
+        for world in (first, second):
+            await world.prove(price, START - 3 * SECOND)
+    for number in range(since, since + seconds, 5):
         instant = START + number * SECOND
         price += D(dice.randrange(-500, 501)) / 100
         for world in (first, second):
@@ -62,10 +63,45 @@ async def trade_a_while(first: World, second: World, seconds: int) -> None:
         for world in (first, second) if number % 10 else (second, first):
             await world.tick(instant)
         if number % 60 == 10:
-            for world in (first, second):
-                await world.settle()
+            await settle(first, second)
     for world in (first, second):
-        await world.settle(START + seconds * SECOND)
+        await world.set_clocks(START + (since + seconds) * SECOND)
+    await settle(first, second)
+
+
+async def settle(*worlds: World) -> None:
+    """Whatever is due; a daemon with rows on disk would wait for them, ten minutes at most, and lets the other one."""
+    for world in worlds:
+        if world.backlog is None or world.backlog.rows == 0:
+            await world.settle()
+
+
+@pytest.mark.parametrize(
+    "seconds", [250, pytest.param(3_610, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+)
+async def test_what_one_daemon_wrote_and_another_one_spooled_and_drained_late_recomputes(
+    new_world, tmp_path, seconds
+):
+    first, second = await new_world(), await new_world(spool=tmp_path)
+    await first.position("long", 3)
+    await trade_a_while(first, second, 60)
+    second.refusing, first.may_write = True, False
+    # For a while the second daemon alone computes, and nothing of it is taken; then the first one goes on too.
+    await trade_a_while(first, second, 65, since=60)
+    first.may_write = True
+    await trade_a_while(first, second, seconds - 130, since=125)
+    assert second.backlog.rows > 20
+    second.refusing = False
+    await second.drain()
+    assert second.backlog.rows == 0
+    await trade_a_while(first, second, 5, since=seconds - 5)
+    marks, rates = await audited(first, seconds)
+    assert (marks.differences, rates.differences) == ((), ())
+    assert marks.rows == seconds // 5
+    assert rates.rows == seconds // 60
+    assert await first.value("SELECT count(*) FROM premium_samples WHERE status = 'late'") >= 1
+    (unobserved,) = await first.sql("SELECT * FROM funding_rates WHERE status = 'skipped'")
+    assert unobserved["created_at"].timestamp() == START // SECOND + 120
 
 
 async def audited(world: World, seconds: int) -> tuple[Audited, Audited]:

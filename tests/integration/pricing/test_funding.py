@@ -126,6 +126,29 @@ async def test_missed_boundaries_are_settled_in_order_each_from_its_own_samples(
     assert market["current_funding_rate"] == rows[-1]["funding_rate"]
 
 
+@pytest.mark.parametrize("taken", [0, 5, 6, 12])
+@pytest.mark.parametrize("back_after", [0, 4, 5, 59])
+async def test_wherever_in_an_interval_a_daemon_dies_and_returns_each_boundary_has_its_row(
+    new_world, taken, back_after
+):
+    before = await new_world()
+    await samples(before, 1)
+    await before.settle(boundary(1) + 5 * SECOND)
+    await samples(before, 2, count=taken)  # then it dies
+    back = await new_world(start=boundary(4) + back_after * SECOND)
+    await back.settle()
+    statuses = ["settled", "skipped" if taken < 6 else "late", "skipped", "skipped"]
+    rows = await before.rates()
+    due = 4 if back_after >= 5 else 3
+    assert seconds(rows) == [60 * number for number in range(1, due + 1)]
+    assert [row["status"] for row in rows] == statuses[:due]
+    await back.settle(boundary(4) + 60 * SECOND)
+    rows = await before.rates()
+    assert [row["status"] for row in rows] == statuses
+    settled = [row["settled_at"] for row in rows]
+    assert settled == sorted(settled)
+
+
 async def test_two_settlers_at_once_write_one_row_and_one_event(new_world):
     first, second = await new_world(), await new_world()
     await samples(first, 1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from decimal import Decimal
 
 import pytest
 
 from quantdesk_oracle.model import SECOND
+from quantdesk_oracle.pricing.book import impact_price
 from tests.clock import VirtualClock
 from tests.integration.pricing.world import SLOT, START, World, a_print
 
@@ -337,6 +339,26 @@ async def test_the_depth_of_a_thousand_small_orders_is_found(world):
     assert D(9_994) < sample["impact_bid"] < D(9_996)
     assert sample["impact_ask"] == D(10_001)
     assert sample["mark_created_at"] is None
+
+
+async def test_the_order_in_which_the_books_rows_were_written_changes_nothing(world):
+    dice = random.Random(11)
+    orders = [
+        (side, D(10_000) + sign * D(dice.randrange(1, 400)) / 100, D(dice.randrange(1, 2_000)) / 1_000)
+        for side, sign in (("long", -1), ("short", 1))
+        for _ in range(40)
+    ]
+    found = set()
+    for _ in range(4):
+        dice.shuffle(orders)
+        await world.sql("DELETE FROM orders")
+        for side, price, size in orders:
+            await world.order(side, price, size)
+        (book,) = (await world.books.read(START)).values()
+        bid, ask = (impact_price(side, D(20_000)) for side in (book.bids, book.asks))
+        found.add((book.touch, book.mid, bid, ask))
+    assert len(found) == 1
+    assert None not in found.pop()
 
 
 async def test_an_absurd_bid_stops_no_sample(world):

@@ -14,10 +14,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 
+from quantdesk_oracle.clock import SystemClock
 from quantdesk_oracle.config.settings import Feed, Market
 from quantdesk_oracle.model import (
     SECOND,
@@ -34,11 +36,15 @@ from quantdesk_oracle.ops.metrics import Metrics
 from quantdesk_oracle.pricing.acceptance import StorageLimits
 from quantdesk_oracle.pricing.use import UseLimits
 from quantdesk_oracle.store import series
+from quantdesk_oracle.store.backlog import Backlog
 from quantdesk_oracle.store.database import Database
+from quantdesk_oracle.store.faults import DatabaseTroubleError, Kind
 from quantdesk_oracle.store.instants import to_timestamp
 from quantdesk_oracle.store.markets import ensure_markets, read_markets
+from quantdesk_oracle.store.spool import Spool
 from quantdesk_oracle.store.writer import BatchWriter
 from quantdesk_oracle.workers.books import BookReader, restore_averages
+from quantdesk_oracle.workers.drain import DrainWorker, Outlet
 from quantdesk_oracle.workers.funding import FundingWorker
 from quantdesk_oracle.workers.journal import Journal
 from quantdesk_oracle.workers.marks import MarkWorker
@@ -88,8 +94,17 @@ def a_market(symbol: str = SYMBOL, **changes: Any) -> Market:
 class World:
     """One daemon's pricing parts."""
 
-    def __init__(self, database: Database, markets: Markets, clock: VirtualClock, patience: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        markets: Markets,
+        clock: VirtualClock,
+        patience: float,
+        spool: Path | None = None,
+    ) -> None:
         self.database = database
+        self.refusing = False
+        """Whether the database takes no row of this daemon's writers, as a primary does that has become a standby."""
         self.markets = markets
         self.clock = clock
         self.may_write = True
@@ -97,6 +112,7 @@ class World:
         metrics = Metrics(
             [f"{state.symbol}/core_upgraded" for state in markets], list(markets.by_symbol), [], "0"
         )
+        self.backlog = None if spool is None else Backlog(_spool(spool), clock, metrics)
         writer = partial(self._writer, clock, metrics)
         self.prices: BatchWriter[StoredPrint] = writer(
             "oracle_prices", partial(series.insert_oracle_prices, database, markets.ids)
@@ -108,7 +124,7 @@ class World:
             "system_events", partial(series.insert_system_events, database)
         )
         self.journal = Journal(self.events, EventLimiter(), clock)
-        self.samples = SampleWorker(markets, self.marks, database, clock, metrics)
+        self.samples = SampleWorker(markets, self.marks, database, clock, metrics, self.backlog)
         self.books = BookReader(markets, database, self.journal, patience=patience)
         self.mark_worker = MarkWorker(
             markets,
@@ -135,28 +151,49 @@ class World:
         runs = [self.prices.run(), self.marks.run(), self.events.run(), self.samples.run()]
         self._tasks = [asyncio.create_task(run) for run in runs]
 
-    @staticmethod
     def _writer(
-        clock: VirtualClock, metrics: Metrics, table: str, insert: Callable[[Sequence[Any]], Awaitable[int]]
+        self,
+        clock: VirtualClock,
+        metrics: Metrics,
+        table: str,
+        insert: Callable[[Sequence[Any]], Awaitable[int]],
     ) -> BatchWriter[Any]:
         def refused(row: object, error: Exception) -> None:
             raise AssertionError(f"{table} refuses {row}: {error}")
 
+        async def inserting(rows: Sequence[Any]) -> int:
+            if self.refusing:
+                raise DatabaseTroubleError(f"cannot store {table}: read-only", Kind.READ_ONLY)
+            return await insert(rows)
+
         return BatchWriter(
             table,
-            insert,
+            inserting,
             clock,
             metrics,
             batch_rows=500,
             capacity=100_000,
             on_refused=refused,
             on_trouble=lambda _trouble: None,
+            backlog=self.backlog,
         )
+
+    async def drain(self) -> None:
+        """Move what lies on disk to the database, as a daemon does once it is back."""
+        assert self.backlog is not None
+        writers = (self.prices, self.marks, self.events)
+        outlets: dict[str, Outlet] = {writer.table: writer.store for writer in writers}
+        outlets["premium_samples"] = self.samples.store_due
+        await DrainWorker(
+            self.backlog, outlets, self.journal, SystemClock(), batch_rows=500, busy=lambda: False
+        ).drain()
 
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.backlog is not None:
+            await self.backlog.close()
         async with asyncio.timeout(PATIENCE):
             await self.database.close()
 
@@ -298,9 +335,14 @@ def a_print(price: Decimal | int, at: int, **values: Any) -> PriceUpdate:
 
 
 async def make_world(
-    dsn: str, *, markets: Sequence[Market] = (), start: int = START, patience: float = PATIENCE
+    dsn: str,
+    *,
+    markets: Sequence[Market] = (),
+    start: int = START,
+    patience: float = PATIENCE,
+    spool: Path | None = None,
 ) -> World:
-    """The parts of one daemon that begins at ``start`` (µs)."""
+    """The parts of one daemon that begins at ``start`` (µs), with a spool in that folder, or none."""
     clock = VirtualClock(start)
     database = Database(dsn, pool_size=4, command_timeout=PATIENCE)
     await database.open()
@@ -318,4 +360,14 @@ async def make_world(
         row = rows[market.symbol]
         states.append(MarketState(market, row, await current_parameters(database, row, market, start)))
     await restore_averages(database, states, start)
-    return World(database, Markets(states), clock, patience)
+    world = World(database, Markets(states), clock, patience, spool)
+    if world.backlog is not None:
+        await world.backlog.open()
+    return world
+
+
+def _spool(folder: Path) -> Spool:
+    def damaged(_path: Path, cause: str) -> None:
+        raise AssertionError(f"the spool is damaged: {cause}")
+
+    return Spool(folder, capacity=10**9, on_set_aside=damaged)
