@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -27,11 +28,13 @@ TOLD = {
 """How keys of a table's rows begin, and what they end in."""
 
 
-async def until_healed(dsn: str, ledger: Path, *, within: float = HEALED_SECONDS) -> None:
-    """Until every print of the ledger, from the first stored one to some seconds ago, is a row."""
+async def until_healed(
+    dsn: str, ledger: Path, *, markets: Sequence[str] = world.MARKETS, within: float = HEALED_SECONDS
+) -> None:
+    """Until every print of these markets in the ledger, from the first stored one to some seconds ago, is a row."""
     missing: set[tuple[object, ...]] = set()
     deadline = time.monotonic() + within
-    expected = await _expected(dsn, ledger)
+    expected = await _expected(dsn, ledger, markets)
     while time.monotonic() < deadline:
         found = {row[:3] for row in await world.prints(dsn)}
         first = min(row[2] for row in found)
@@ -42,15 +45,12 @@ async def until_healed(dsn: str, ledger: Path, *, within: float = HEALED_SECONDS
     pytest.fail(f"{len(missing)} prints are missing for good, such as {sorted(missing)[:3]}")
 
 
-async def _expected(dsn: str, ledger: Path) -> set[tuple[object, ...]]:
+async def _expected(dsn: str, ledger: Path, markets: Sequence[str]) -> set[tuple[object, ...]]:
     async with world.connected(dsn) as connection:
         # The server's clock, which may be a faster one than ours.
         now = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
-    return {
-        truth.expected_print(line)[:3]
-        for line in truth.ledger_rows(ledger)
-        if line["publish_time"] < now - UNSETTLED_SECONDS
-    }
+    settled = [line for line in truth.ledger_rows(ledger) if line["publish_time"] < now - UNSETTLED_SECONDS]
+    return {row[:3] for row in map(truth.expected_print, settled) if row[0] in markets}
 
 
 async def seconds_without_mark(dsn: str, symbol: str) -> tuple[int, list[int]]:

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,15 +126,16 @@ async def start_node(program: Program, folder: Path, *options: str, seed: int = 
     return Node(ledger, variables, process)
 
 
-def configuration(folder: Path, more: str = "") -> Path:
-    """A configuration file of the feeds that a local node serves, so that nothing is refused."""
+def configuration(folder: Path, more: str = "", *, markets: Sequence[str] | None = None) -> Path:
+    """A configuration file of the feeds that a local node serves, or of some, so that nothing is refused."""
     path = folder / "quantdesk.toml"
-    markets = "".join(
+    told = "".join(
         f'[[markets]]\nsymbol = "{feed.market}"\nbase_asset = "{feed.market.split("-")[0]}"\n'
         f'feed_id = "{feed.feed_id.hex()}"\ngenerations = ["core_upgraded"]\n'
         for feed in DEFAULT_FEEDS
+        if markets is None or feed.market in markets
     )
-    path.write_text(more + markets)
+    path.write_text(more + told)
     return path
 
 
