@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 
 import nats
-import nats.errors
 
 from tests.postgres import free_port
 
@@ -49,7 +48,7 @@ async def stored_keys(broker: Nats, subject: str) -> list[str]:
         while True:
             messages = await subscription.fetch(500, timeout=1)
             keys += [message.headers["Nats-Msg-Id"] for message in messages if message.headers]
-    except nats.errors.TimeoutError:
+    except TimeoutError:  # nats raises two of them
         return keys
     finally:
         await connection.close()
