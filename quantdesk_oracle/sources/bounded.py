@@ -1,12 +1,14 @@
-"""What an HTTP answer may cost: its bytes, up to a limit; the events of a stream, each up to a limit.
+"""What an HTTP answer may cost: its bytes, up to a limit; the events of a stream, each up to a limit; no connection.
 
 Answers are asked for uncompressed, and compressed ones are not looked into: nothing that arrives is larger than it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 from quantdesk_oracle.errors import NodeProtocolError
 
@@ -15,6 +17,50 @@ if TYPE_CHECKING:
 
 UNCOMPRESSED: Final = {"Accept-Encoding": "identity"}
 """Headers of every request whose answer is read here."""
+
+
+class Connections:
+    """Connections to one server, which none outlives that nobody will use again.
+
+    A request that is cancelled, as a timeout does, may leave httpx' pool with a connection that is neither idle nor
+    in use, for good (httpcore 1.0: cancelled between taking it and sending); a hundred of them, and no request gets
+    any. So such a pool takes no more requests, and is closed when those under way have ended.
+    """
+
+    def __init__(self, make: Callable[[], httpx.AsyncClient]) -> None:
+        self._make = make
+        self._pool = _Pool(make())
+
+    @asynccontextmanager
+    async def answer(self, method: str, url: str, **options: Any) -> AsyncIterator[httpx.Response]:
+        """An answer whose body is unread, closed at the end of the block. ``options``: those of httpx' requests."""
+        pool = self._pool
+        pool.under_way += 1
+        try:
+            request = pool.client.build_request(method, url, **options)
+            response = await pool.client.send(request, stream=True)
+            try:
+                yield response
+            finally:
+                await response.aclose()
+        except (asyncio.CancelledError, TimeoutError):
+            if pool is self._pool:
+                self._pool = _Pool(self._make())
+            raise
+        finally:
+            pool.under_way -= 1
+            if pool is not self._pool and not pool.under_way:
+                await pool.client.aclose()
+
+    async def close(self) -> None:
+        """Close them all."""
+        await self._pool.client.aclose()
+
+
+class _Pool:
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self.client = client
+        self.under_way = 0
 
 
 async def read_body(response: httpx.Response, most: int) -> bytes:

@@ -10,7 +10,8 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import httpx
@@ -25,7 +26,7 @@ from quantdesk_oracle.errors import (
     RateLimitedError,
 )
 from quantdesk_oracle.pyth.accumulator import decode_accumulator_updates
-from quantdesk_oracle.sources.bounded import UNCOMPRESSED, read_body, read_events
+from quantdesk_oracle.sources.bounded import UNCOMPRESSED, Connections, read_body, read_events
 from quantdesk_oracle.sources.budget import Budget
 from quantdesk_oracle.sources.rpc import status_error
 
@@ -101,7 +102,11 @@ class HermesClient:
         self._silence = silence
         self._timeout = timeout
         self._budget = budget
-        self._client = httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout)
+        self._connections = Connections(
+            partial(
+                httpx.AsyncClient, base_url=url, headers=headers, timeout=httpx.Timeout(timeout, read=None)
+            )
+        )
         self.name = name or httpx.URL(url).host
         self.requests = 0
         """How many requests have been sent."""
@@ -149,7 +154,7 @@ class HermesClient:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
+        await self._connections.close()
 
     async def _get(
         self, path: str, parameters: list[_Parameter], feed_ids: Sequence[bytes], updates: int = 1
@@ -162,17 +167,14 @@ class HermesClient:
     async def _answer(self, path: str, parameters: list[_Parameter]) -> AsyncIterator[httpx.Response]:
         """An answer whose status is good, closed at the end of the block. What goes wrong inside is a NodeError."""
         self.requests += 1
-        timeout = httpx.Timeout(self._timeout, read=None)
-        request = self._client.build_request("GET", path, params=parameters, timeout=timeout)
         try:
-            # Not wait_for: in Python 3.11 it may swallow a cancellation.
-            async with asyncio.timeout(self._timeout):
-                response = await self._client.send(request, stream=True)
-            try:
+            async with AsyncExitStack() as stack:
+                # Not wait_for: in Python 3.11 it may swallow a cancellation.
+                async with asyncio.timeout(self._timeout):
+                    asked = self._connections.answer("GET", path, params=parameters)
+                    response = await stack.enter_async_context(asked)
                 self._check(response)
                 yield response
-            finally:
-                await response.aclose()
         except NodeProtocolError as error:
             raise type(error)(f"{self.name}: {error}") from None
         except TimeoutError:

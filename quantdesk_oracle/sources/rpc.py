@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import httpx
@@ -35,7 +36,7 @@ from solders.transaction_status import UiTransactionEncoding
 from quantdesk_oracle.errors import NodeError, NodeProtocolError, RateLimitedError
 from quantdesk_oracle.pyth.addresses import GENESIS_HASHES
 from quantdesk_oracle.sources import wire
-from quantdesk_oracle.sources.bounded import UNCOMPRESSED, read_body
+from quantdesk_oracle.sources.bounded import UNCOMPRESSED, Connections, read_body
 from quantdesk_oracle.sources.budget import Budget
 from quantdesk_oracle.sources.endpoints import Endpoints
 
@@ -226,12 +227,10 @@ class HttpTransport:
     """solana-py's HTTP provider for each endpoint. Its answers are read here: it would read whatever is sent."""
 
     def __init__(self, settings: NodeSettings) -> None:
-        self._names = [one.name for one in settings.endpoints]
         self._timeout = settings.request_timeout
-        self._providers = [
-            AsyncHTTPProvider(one.rpc_url.get_secret_value(), timeout=settings.request_timeout)
-            for one in settings.endpoints
-        ]
+        self._names = [one.name for one in settings.endpoints]
+        self._urls = [one.rpc_url.get_secret_value() for one in settings.endpoints]
+        self._connections = [Connections(partial(_session, url, self._timeout)) for url in self._urls]
 
     async def post(self, at: int, request: Body) -> str:
         name = self._names[at]
@@ -246,21 +245,21 @@ class HttpTransport:
             raise NodeError(f"{name} does not answer ({type(error).__name__})") from None
 
     async def close(self) -> None:
-        for provider in self._providers:
-            await provider.close()
+        for connections in self._connections:
+            await connections.close()
 
     async def _answer(self, at: int, request: Body) -> str:
-        provider = self._providers[at]
-        sent = provider.session.build_request(
-            "POST", provider.endpoint_uri, content=request.to_json(), headers=_HEADERS
+        asked = self._connections[at].answer(
+            "POST", self._urls[at], content=request.to_json(), headers=_HEADERS
         )
-        response = await provider.session.send(sent, stream=True)
-        try:
+        async with asked as response:
             if not response.is_success:
                 raise status_error(self._names[at], response.status_code, response.headers.get("retry-after"))
             return (await read_body(response, MOST_BYTES)).decode(errors="replace")
-        finally:
-            await response.aclose()
+
+
+def _session(url: str, timeout: float) -> httpx.AsyncClient:
+    return AsyncHTTPProvider(url, timeout=timeout).session
 
 
 def status_error(name: str, status: int, retry_after: str | None) -> NodeError:
