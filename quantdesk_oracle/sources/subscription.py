@@ -114,13 +114,18 @@ class Subscription:
         self._ahead_since: dict[str, int] = {}
         self._connection: Connection | None = None
         self._last_frame = 0
-        self._established_at: int | None = None
+        self.connected_at: int | None = None
+        """Since when the connection stands, all its subscriptions answered, µs; None: none does."""
         self._at = client.endpoints.follower(rank)
         self._endpoint = client.endpoints.names[self._at]
         self.had_worked = False
-        self.connected = False
         self.connections = 0
         """How many connections have been made."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection stands."""
+        return self.connected_at is not None
 
     def polled(self, pubkey: str, data: bytes | None) -> None:
         """What a poll has just read; a subscription that keeps lacking it has gone quiet."""
@@ -160,7 +165,7 @@ class Subscription:
 
     def _was_stable(self) -> bool:
         """Whether the connection that has just ended had worked for a minute, its last silence left out."""
-        since = self._established_at
+        since = self.connected_at
         return since is not None and self._last_frame - since >= STABLE_SECONDS * SECOND
 
     async def _one_connection(self) -> None:
@@ -298,9 +303,8 @@ class Subscription:
         raise SubscriptionLostError("refused", str(error), patience)
 
     def _established(self) -> None:
-        self.connected = True
         self.connections += 1
-        self._established_at = self._clock.now()
+        self.connected_at = self._clock.now()
         self._metrics.endpoint(self._endpoint).subscription_up.set(1)
         self._on_connected(self._endpoint)
 
@@ -315,9 +319,8 @@ class Subscription:
     def _forget(self) -> None:
         if self.connected:
             self._metrics.endpoint(self._endpoint).subscription_up.set(0)
-        self.connected = False
         self._connection = None
-        self._established_at = None
+        self.connected_at = None
         self._asked.clear()
         for known in (self._requested, self._subscribed, self._delivered, self._ahead_since):
             known.clear()

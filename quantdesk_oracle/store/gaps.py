@@ -199,12 +199,15 @@ async def stored_slots(
     return {row["slot"]: row["prints"] for row in rows}
 
 
-async def has_print_before(database: Database, market: UUID, slot: int, instant: int) -> bool:
-    """Whether a market has a print of before ``slot``, not older than four weeks at ``instant`` (µs)."""
+async def newest_before(
+    database: Database, market: UUID, slot: int, start: int, end: int
+) -> tuple[int, int] | None:
+    """A market's newest print from its account before ``slot``, published in [start, end] (µs): its slot and when."""
     async with database.connection("cannot look for stored prints") as connection:
-        return bool(
-            await connection.fetchval(query("print_before_slot"), market, slot, to_timestamp(instant))
+        row = await connection.fetchrow(
+            query("newest_print_before_slot"), market, slot, to_timestamp(start), to_timestamp(end)
         )
+    return None if row is None else (row["slot"], to_instant(row["created_at"]))
 
 
 def _symbols(markets: MarketIds) -> dict[UUID, str]:

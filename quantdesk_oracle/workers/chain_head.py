@@ -22,19 +22,20 @@ class ChainHead:
 
     def __init__(self) -> None:
         self.slot = 0
+        self.heard_at = 0
+        """When something plausible was heard last, µs."""
         self._raised_at = 0
-        self._heard_at = 0
 
     def see(self, slot: int, now: int) -> int:
         """Take a node's claim in; the slot that is believed afterwards."""
         most = self.slot + max(now - self._raised_at, 0) // FASTEST_SLOT + SLACK
         plausible = self.slot - SLACK <= slot <= most
         if plausible:
-            self._heard_at = now
+            self.heard_at = now
         if (plausible and slot > self.slot) or (not plausible and self._has_lost_track(now)):
-            self.slot, self._raised_at, self._heard_at = slot, now, now
+            self.slot, self._raised_at, self.heard_at = slot, now, now
         return self.slot
 
     def _has_lost_track(self, now: int) -> bool:
         """Whether what is believed has had no support for so long that anything is better; so at the start."""
-        return self.slot == 0 or now - self._heard_at > PATIENCE
+        return self.slot == 0 or now - self.heard_at > PATIENCE

@@ -22,7 +22,7 @@ from quantdesk_oracle.store.gaps import (
     UNRECOVERABLE,
     FeedKey,
     Gap,
-    has_print_before,
+    newest_before,
     open_gap,
     save_gap,
     unfinished_gaps,
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger("workers.healing")
 LOOK_SECONDS: Final = 5.0
 """How often the table of gaps is read when nothing has called for it."""
+
+PROOF_SECONDS: Final = 28 * 86_400
+"""How old a print may be that proves a node's history to have been pruned since."""
 
 
 class HealingWorker:
@@ -178,7 +181,8 @@ class HealingWorker:
         if len(self._market(gap.key).feeds) > 1:
             return False  # the market's older prints may be another feed's: they prove nothing
         key = self._markets.ids[gap.key.market]
-        return await has_print_before(self._database, key, begins_at, gap.to_time)
+        start = gap.to_time - PROOF_SECONDS * SECOND
+        return await newest_before(self._database, key, begins_at, start, gap.to_time) is not None
 
     async def _note_sweep(self, ended: Ended, feed: Feed) -> None:
         """A sweep found what nobody had missed: that is a gap, too, and closed already."""

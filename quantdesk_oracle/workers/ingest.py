@@ -137,7 +137,10 @@ class Ingest:
 
     def saw_slot(self, slot: int) -> None:
         """Take note of how far a node says that the chain is."""
-        self._markets.highest_slot = self._head.see(slot, self._clock.now())
+        markets, head = self._markets, self._head
+        markets.highest_slot = head.see(slot, self._clock.now())
+        markets.slot_heard_at = head.heard_at
+        markets.first_slot = markets.first_slot or head.slot
 
 
 _Key = TypeVar("_Key")

@@ -129,6 +129,10 @@ class Markets:
         self.feeds: Mapping[FeedKey, Feed] = {}
         """Every feed of every market."""
         self.highest_slot = 0
+        self.first_slot = 0
+        """The first one that was told of: of what came later, something may have been missed."""
+        self.slot_heard_at = 0
+        """When a slot was heard last, µs."""
         self._hold({state.symbol: state for state in states})
 
     def __iter__(self) -> Iterator[MarketState]:

@@ -1,8 +1,11 @@
 """How far each feed has been watched without a break, and a gap for every break.
 
-A feed is watched while a subscription stands. What was delivered counts once it is committed; so the watermark
-follows the subscription's slots by a margin, and only after the price writer has been flushed. It is where the
-next start, and every new connection, begins to read history.
+A feed is watched while a subscription stands, from the first slot on that is heard after it stood. What was delivered
+counts once it is committed; so the watermark follows the subscription's slots by a margin, and only after the price
+writer has been flushed. It is where the next start, and every new connection, begins to read history.
+
+A new feed's watermark begins at the first slot that any node told of: a poll may store a print before a subscription
+stands, and what came between the two is for a sweep, or the next start, to find.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from quantdesk_oracle.errors import DatabaseError
-from quantdesk_oracle.model import Severity
+from quantdesk_oracle.model import SECOND, Severity
 from quantdesk_oracle.sources.chain_history import has_history
 from quantdesk_oracle.sources.chain_pages import NO_HISTORY
 from quantdesk_oracle.store.gaps import (
@@ -23,6 +26,7 @@ from quantdesk_oracle.store.gaps import (
     Gap,
     Watermark,
     move_watermarks,
+    newest_before,
     open_gap,
     read_watermarks,
 )
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
     from quantdesk_oracle.workers.state import Markets
 
 log = structlog.get_logger("workers.watch")
+FORGOTTEN_SECONDS: Final = 86_400
+"""How old a feed's prints may be that a daemon left which was killed before it wrote a watermark."""
 EVERY_SECONDS: Final = 1.0
 """How often it is looked whether a subscription stands."""
 MOVE_SECONDS: Final = 5.0
@@ -69,6 +75,8 @@ class WatchWorker:
         self._begun: set[FeedKey] = set()
         """The feeds whose watch by this process has begun."""
         self._marks: dict[FeedKey, Watermark] | None = None
+        self._new: set[FeedKey] = set()
+        """Feeds of which nothing had been stored."""
         self._watched: tuple[int, ...] | None = None
         """The connections that watch, by their numbers; None: nobody does."""
         self._since_slot = 0
@@ -92,38 +100,41 @@ class WatchWorker:
 
     async def look(self) -> None:
         """Note a break in the watch since the last look; else, now and then, move the watermarks."""
-        connections = tuple(one.connections for one in self._subscriptions if one.connected)
-        slot = self._markets.highest_slot
+        connections = tuple(one.connections for one in self._subscriptions if self._watches(one))
+        slot, feeds = self._markets.highest_slot, self._feeds
+        self._begun &= feeds.keys()
+        if slot:
+            await self._mark_new(feeds, slot)
         if not connections or not slot:
             self._watched = None
             return
         unbroken = self._watched is not None and bool(set(connections) & set(self._watched))
         if not unbroken or self._dropped != self._prices.dropped:
-            if self._marks is None:
-                self._marks = await read_watermarks(self._database, self._markets.ids)
             cause = "dropped" if unbroken else "disconnected"
-            await self._begin(self._feeds, slot, cause if self.begun else "start")
+            await self._begin(feeds, slot, cause if self.begun else "start")
             self._since_slot = slot
             self.begun = True
             self._dropped = self._prices.dropped
             self._watched = connections
             return
         self._watched = connections
-        await self._begin_new(slot)
+        await self._begin_new(feeds, slot)
         if self._clock.now() - self._moved_at >= MOVE_SECONDS * 1_000_000:
             await self._move(slot - MARGIN)
 
-    async def _begin_new(self, slot: int) -> None:
+    def _watches(self, subscription: Subscription) -> bool:
+        """Whether it stands, and what the slot was when it began to is known: before, the newest one may be old."""
+        since = subscription.connected_at
+        return since is not None and since < self._markets.slot_heard_at
+
+    async def _begin_new(self, feeds: Mapping[FeedKey, Feed], slot: int) -> None:
         """Begin with the feeds of markets that have come while the daemon runs, once a node sends them."""
         new = {
             key: feed
-            for key, feed in self._feeds.items()
+            for key, feed in feeds.items()
             if key not in self._begun and any(one.follows(key.account) for one in self._subscriptions)
         }
         if new:
-            # The market may have been here before.
-            known = await read_watermarks(self._database, self._markets.ids)
-            self._marks = {**known, **(self._marks or {})}
             await self._begin(new, slot, "start")
 
     async def _begin(self, feeds: Mapping[FeedKey, Feed], slot: int, cause: str) -> None:
@@ -131,17 +142,37 @@ class WatchWorker:
         assert self._marks is not None
         now, moved, gaps = self._clock.now(), [], 0
         for key, feed in feeds.items():
-            mark = self._marks.get(key)
-            if mark is None:
-                moved.append(Watermark(key, slot, now, slot, now))
-            elif mark.watched_slot < slot:
-                gaps += await self._note(key, feed, mark, slot, cause)
-                # What lies before is in the gap now, and the gap is in the table.
+            mark = self._marks[key]
+            if mark.watched_slot < slot:
+                if key not in self._new:
+                    gaps += await self._note(key, feed, mark, slot, cause)
+                # What lies before is in the gap now, and the gap is in the table; a new feed has missed nothing.
                 moved.append(replace(mark, watched_slot=slot, watched_at=now))
         await self._save(moved)
         self._begun.update(feeds)
+        self._new.difference_update(feeds)
         if gaps:
             self._on_gap()
+
+    async def _mark_new(self, feeds: Mapping[FeedKey, Feed], slot: int) -> None:
+        """Write down a watermark for each feed that has come, before anything of it can be missed."""
+        if self._marks is not None and feeds.keys() <= self._marks.keys():
+            return
+        first, now = self._markets.first_slot if self._marks is None else slot, self._clock.now()
+        marks = await read_watermarks(self._database, self._markets.ids) | (self._marks or {})
+        for key in feeds.keys() - marks.keys():
+            left = await self._left_behind(key, first, now) if has_history(feeds[key]) else None
+            if left is None:
+                self._new.add(key)
+            at, instant = left or (first, now)
+            marks[key] = Watermark(key, at, instant, at, instant)
+        await move_watermarks(self._database, self._markets.ids, [marks[key] for key in feeds])
+        self._marks = marks
+
+    async def _left_behind(self, key: FeedKey, before: int, now: int) -> tuple[int, int] | None:
+        """Slot and time of the last print of a daemon that did not live to write a watermark."""
+        market, start = self._markets.ids[key.market], now - FORGOTTEN_SECONDS * SECOND
+        return await newest_before(self._database, market, before, start, now)
 
     async def _note(self, key: FeedKey, feed: Feed, mark: Watermark, slot: int, cause: str) -> int:
         """Note one feed's gap; whether there is something to heal."""

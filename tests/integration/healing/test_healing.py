@@ -21,6 +21,60 @@ async def test_a_first_start_has_missed_nothing(start: Start) -> None:
     assert await world.assert_table_is_the_ledger() > 50
 
 
+BLIND = [{"kind": "refuse", "at": 0, "for": 20}, {"kind": "drop", "at": 0, "for": 20}]
+"""A node that is polled for twenty seconds before it takes a subscription."""
+
+
+async def test_what_came_between_the_first_poll_and_the_first_subscription_is_found_after_a_kill(
+    start: Start,
+) -> None:
+    world = await start(faults=BLIND, poll_interval=5.0)
+    parts = await world.start_daemon()
+    while not parts.watch.begun:
+        await world.run(1)
+    await world.kill_daemon()
+    await world.start_daemon()
+    await world.run(3)
+    await world.until_healed()
+    await world.assert_table_is_the_ledger_later()
+
+
+async def test_what_came_between_the_first_poll_and_the_first_subscription_is_found_by_the_sweep(
+    start: Start,
+) -> None:
+    world = await start(faults=BLIND, poll_interval=5.0, sweep_interval=60.0)
+    await world.start_daemon()
+    await world.run(130)
+    await world.assert_table_is_the_ledger_later()
+
+
+async def test_a_daemon_that_is_killed_before_it_ever_watched_leaves_no_hole(start: Start) -> None:
+    world = await start(faults=BLIND)
+    parts = await world.start_daemon()
+    await world.run(10)
+    assert not parts.watch.begun
+    await world.kill_daemon()
+    await world.clock.advance(60)
+    await world.start_daemon()
+    await world.run(20)
+    await world.until_healed()
+    assert await causes(world) == [("start", "closed")]
+    await world.assert_table_is_the_ledger_later()
+
+
+async def test_a_connection_is_watched_from_the_first_slot_on_that_it_tells(start: Start) -> None:
+    """Just connected again, the newest slot that is known is the one from before the outage."""
+    faults: list[dict[str, object]] = [{"kind": "refuse", "at": 60, "for": 60}, {"kind": "close", "at": 60}]
+    faults.append({"kind": "status", "at": 60, "for": 90, "methods": ["*"]})
+    faults.append({"kind": "delay", "by": 3, "at": 115, "for": 30, "methods": ["slotNotification"]})
+    world = await start(faults=faults)
+    await world.start_daemon()
+    await world.run(200)
+    await world.until_healed()
+    assert await causes(world) == [("disconnected", "closed")]
+    await world.assert_table_is_the_ledger_later()
+
+
 async def test_what_was_pushed_while_the_daemon_was_down_is_read_back(start: Start) -> None:
     world = await start()
     await world.start_daemon()
