@@ -163,6 +163,7 @@ def assemble(world: World, markets: Markets) -> Parts:
         settle_delay=settings.settle_delay,
         late_after=settings.late_after,
         may_write=lambda: clock_guard.agrees,
+        healed=lambda state, boundary: healing.healed(state, boundary),  # noqa: PLW0108 (it is made below)
         on_left=lambda state: roster.left(state),  # noqa: PLW0108 (it is made below)
     )
     heartbeat = Heartbeat(clock, metrics.event_loop_lag, metrics.event_loop_tasks)

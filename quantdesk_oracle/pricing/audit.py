@@ -15,6 +15,7 @@ from quantdesk_oracle.pricing.digest import input_hash, mark_digest
 from quantdesk_oracle.pricing.funding import SETTLED, SKIPPED, FundingParameters, next_boundary, total_funding
 from quantdesk_oracle.pricing.mark import MarkInputs
 from quantdesk_oracle.pricing.premium import SampleInputs
+from quantdesk_oracle.pricing.settlement import HALTED, UNHEALED
 
 
 class Difference(NamedTuple):
@@ -137,8 +138,8 @@ def rate_differences(row: RateRow, samples: Sequence[PremiumSample]) -> Iterator
             yield Difference(rate.boundary, column, stored, recomputed)
     yield from named_differences(row)
     low = average.coverage < row.parameters.min_coverage or rate.index_price is None
-    halted = (rate.reason or "").startswith("halted")
-    if (rate.status == SKIPPED) is not (low or halted):
+    withheld = (rate.reason or "").startswith((HALTED, UNHEALED))
+    if (rate.status == SKIPPED) is not (low or withheld):
         yield Difference(rate.boundary, "status", rate.status, "skipped" if low else "not skipped")
     if (rate.status == SETTLED) is not (rate.long_size is not None):
         yield Difference(rate.boundary, "status", rate.status, "settled with open sizes, or neither")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from quantdesk_oracle.model import SECOND, FundingRate, PremiumSample
 from quantdesk_oracle.pricing import methods
@@ -19,6 +19,10 @@ from quantdesk_oracle.pricing.funding import (
     next_boundary,
     total_funding,
 )
+
+HALTED: Final = "halted"
+UNHEALED: Final = "unhealed"
+"""How the reasons begin of what is skipped whatever its samples and its boundary's print say."""
 
 
 class Interval(NamedTuple):
@@ -59,12 +63,14 @@ def settle_interval(
     late: bool,
     previous: Decimal = Decimal(0),
     halted: str | None = None,
+    unhealed: bool = False,
     sizes: OpenSizes | None = None,
 ) -> FundingRate:
     """The row of an interval; rate 0, status `skipped` and a reason where it must not be paid.
 
-    ``previous`` is the rate of the interval before, ``halted`` why the market was halted at the boundary, ``sizes``
-    what is open now: in a row that is settled in time, and in no other.
+    ``previous`` is the rate of the interval before, ``halted`` why the market was halted at the boundary, ``unhealed``
+    whether prints up to it are still missing, ``sizes`` what is open now: in a row that is settled in time, and in no
+    other.
     """
     parameters = interval.parameters
     method = methods.of(parameters.method)
@@ -87,7 +93,7 @@ def settle_interval(
         method=parameters.method,
         parameter_version=parameters.version,
         status=SKIPPED,
-        reason=_why_skipped(average, oracle, parameters, halted),
+        reason=_why_skipped(average, oracle, parameters, halted, unhealed=unhealed),
         input_hash="",
     )
     if row.reason is None and average.premium is not None:
@@ -130,12 +136,19 @@ def estimate_interval(
 
 
 def _why_skipped(
-    average: Average, oracle: BoundaryPrint | None, parameters: FundingParameters, halted: str | None
+    average: Average,
+    oracle: BoundaryPrint | None,
+    parameters: FundingParameters,
+    halted: str | None,
+    *,
+    unhealed: bool,
 ) -> str | None:
     if halted is not None:
-        return f"halted: {halted}"
+        return f"{HALTED}: {halted}"
     if average.premium is None or average.coverage < parameters.min_coverage:
         return f"coverage below {parameters.min_coverage}: {average.used} of {average.expected} samples"
+    if unhealed:
+        return f"{UNHEALED}: prints up to the boundary were not read back in time"
     if oracle is None:
         return "no usable oracle price at the boundary"
     return None

@@ -200,13 +200,12 @@ async def stored_slots(
 
 
 async def newest_before(
-    database: Database, market: UUID, slot: int, start: int, end: int
+    database: Database, market: UUID, slot: int, start: int, end: int, *, received_before: int
 ) -> tuple[int, int] | None:
-    """A market's newest print from its account before ``slot``, published in [start, end] (µs): its slot and when."""
+    """A market's newest print from its account before ``slot``, published in [start, end]: its slot and when. µs."""
+    times = [to_timestamp(instant) for instant in (start, end, received_before)]
     async with database.connection("cannot look for stored prints") as connection:
-        row = await connection.fetchrow(
-            query("newest_print_before_slot"), market, slot, to_timestamp(start), to_timestamp(end)
-        )
+        row = await connection.fetchrow(query("newest_print_before_slot"), market, slot, *times)
     return None if row is None else (row["slot"], to_instant(row["created_at"]))
 
 

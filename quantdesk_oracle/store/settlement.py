@@ -27,9 +27,17 @@ class BoundaryToComeError(OracleError):
 
 
 async def settle(
-    database: Database, market_id: UUID, interval: Interval, *, dead_after: int, late_after: int
+    database: Database,
+    market_id: UUID,
+    interval: Interval,
+    *,
+    dead_after: int,
+    late_after: int,
+    unhealed: bool = False,
 ) -> FundingRate | None:
     """Settle an interval from its stored samples; None where somebody else has. Raises BoundaryToComeError.
+
+    It is skipped where prints up to its boundary are missing still, ``unhealed``.
 
     ``dead_after`` and ``late_after`` in µs: the age at which a print is dead, and the delay after which a
     settlement is called late.
@@ -50,6 +58,7 @@ async def settle(
             dead_after=dead_after,
             late=now - interval.boundary > late_after,
             halted=_halted(state, interval.boundary),
+            unhealed=unhealed,
         )
         return rate if await _store(connection, market_id, rate, now) else None
 
@@ -62,6 +71,7 @@ async def recompute(
     dead_after: int,
     late: bool,
     halted: str | None = None,
+    unhealed: bool = False,
 ) -> FundingRate:
     """The row of an interval as it comes out of what is stored, and out of the positions that are open now."""
     boundary = to_timestamp(interval.boundary)
@@ -79,6 +89,7 @@ async def recompute(
         late=late,
         previous=previous or Decimal(0),
         halted=halted,
+        unhealed=unhealed,
         sizes=OpenSizes(*await connection.fetchrow(query("open_sizes"), market_id)),
     )
 

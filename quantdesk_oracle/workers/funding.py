@@ -31,7 +31,7 @@ FOLLOW_SECONDS = 5.0
 ASK_AGAIN_SECONDS = 60.0
 """How long a market of which nothing was due is left alone, unless a boundary passes."""
 HEALING_SECONDS = 600
-"""How long an interval may wait for its gap to be healed; then it is settled by what is there."""
+"""How long an interval may wait for its boundary's gap to be healed; then it is skipped."""
 
 
 class FundingWorker:
@@ -48,7 +48,7 @@ class FundingWorker:
         settle_delay: int,
         late_after: int,
         may_write: Callable[[], bool],
-        healed: Callable[[str, int], bool] = lambda _symbol, _boundary: True,
+        healed: Callable[[MarketState, int], bool],
         on_left: Callable[[MarketState], None] = lambda _state: None,
     ) -> None:
         """``healed`` says whether a market's prints up to a boundary (µs) are all there that can be had.
@@ -93,11 +93,12 @@ class FundingWorker:
             start = await self._from(state, due)
             # None where nothing was ever observed: then there is nothing to settle either.
             for boundary in () if start is None else state.boundaries_after(start, due):
-                if not self._may_settle(state.symbol, boundary):
+                healed = self._healed(state, boundary)
+                if not healed and self._waited(boundary) <= HEALING_SECONDS * SECOND:
                     break
                 await self._samples.complete(boundary)
                 try:
-                    await self._settle(state, boundary)
+                    await self._settle(state, boundary, unhealed=not healed)
                 except BoundaryToComeError as error:
                     log.info("funding.postponed", cause=str(error))
                     break
@@ -129,10 +130,9 @@ class FundingWorker:
             return False
         return state.next_boundary(asked) > due
 
-    def _may_settle(self, symbol: str, boundary: int) -> bool:
-        """Whether a boundary's prints are there, or have been waited for long enough."""
-        waited = self._clock.now() - max(boundary, self._started)
-        return self._healed(symbol, boundary) or waited > HEALING_SECONDS * SECOND
+    def _waited(self, boundary: int) -> int:
+        """How long this daemon could have read a boundary's prints, µs."""
+        return self._clock.now() - max(boundary, self._started)
 
     async def _follow_markets(self) -> None:
         """Take over, every few seconds, what operators have written into the markets' rows."""
@@ -145,7 +145,7 @@ class FundingWorker:
                 await self._take_over(state, row)
         self._followed = now
 
-    async def _settle(self, state: MarketState, boundary: int) -> None:
+    async def _settle(self, state: MarketState, boundary: int, *, unhealed: bool) -> None:
         # Parameters of the interval, which ends at the boundary: those in force just before it.
         parameters = state.parameters_at(boundary - 1)
         interval = Interval(state.symbol, boundary, parameters)
@@ -155,6 +155,7 @@ class FundingWorker:
             interval,
             dead_after=state.market.use.stale,
             late_after=self._late_after,
+            unhealed=unhealed,
         )
         if rate is not None:
             self.inserted += 1

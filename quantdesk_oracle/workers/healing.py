@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from quantdesk_oracle.ops.metrics import Metrics
     from quantdesk_oracle.store.database import Database
     from quantdesk_oracle.workers.journal import Journal
-    from quantdesk_oracle.workers.state import Markets
+    from quantdesk_oracle.workers.state import Markets, MarketState
     from quantdesk_oracle.workers.watch import WatchWorker
 
 log = structlog.get_logger("workers.healing")
@@ -76,10 +76,23 @@ class HealingWorker:
         """Rows that were missing."""
         self.open_gaps: Counter[str] = Counter()
         """Unfinished gaps by market, as of the last look."""
+        self._unread: list[Gap] | None = None
+        """The unfinished gaps; None where there is one that has not been looked at."""
 
     def ask(self) -> None:
         """There is a new gap."""
         self._asked.set()
+        self._unread = None
+
+    def healed(self, state: MarketState, boundary: int) -> bool:
+        """Whether a market has all prints that can be had of those that may price a boundary (µs)."""
+        if self._unread is None or self.watch is None or not self.watch.has_begun(state.symbol):
+            return False
+        oldest = boundary - state.market.use.stale
+        return not any(
+            gap.key.market == state.symbol and gap.from_time <= boundary and gap.to_time >= oldest
+            for gap in self._unread
+        )
 
     async def run(self) -> None:
         """Until cancelled; a database that is away is waited for."""
@@ -95,7 +108,6 @@ class HealingWorker:
     async def heal_newest(self) -> None:
         """Heal gap after gap, the newest first, until there is none."""
         while gaps := await self._unfinished():
-            self._asked.clear()
             await self._heal(gaps[0])
 
     async def sweep(self) -> None:
@@ -121,6 +133,7 @@ class HealingWorker:
                 await self.watch.verified(key, mark.verified_slot, slot)
 
     async def _unfinished(self) -> list[Gap]:
+        self._asked.clear()
         gaps = [
             gap
             for gap in await unfinished_gaps(self._database, self._markets.ids)
@@ -130,6 +143,7 @@ class HealingWorker:
         for feed in self._markets.feeds.values():
             self._metrics.feed(feed.name).gaps_open.set(open_now[feed.name])
         self.open_gaps = Counter(gap.key.market for gap in gaps)
+        self._unread = None if self._asked.is_set() else gaps
         return gaps
 
     async def _heal(self, gap: Gap) -> None:
@@ -182,7 +196,10 @@ class HealingWorker:
             return False  # the market's older prints may be another feed's: they prove nothing
         key = self._markets.ids[gap.key.market]
         start = gap.to_time - PROOF_SECONDS * SECOND
-        return await newest_before(self._database, key, begins_at, start, gap.to_time) is not None
+        proof = await newest_before(
+            self._database, key, begins_at, start, gap.to_time, received_before=self._clock.now()
+        )
+        return proof is not None
 
     async def _note_sweep(self, ended: Ended, feed: Feed) -> None:
         """A sweep found what nobody had missed: that is a gap, too, and closed already."""

@@ -77,6 +77,8 @@ class WatchWorker:
         self._marks: dict[FeedKey, Watermark] | None = None
         self._new: set[FeedKey] = set()
         """Feeds of which nothing had been stored."""
+        self._looked_at = clock.now()
+        """When the feeds were looked at last; at the start, when this process began."""
         self._watched: tuple[int, ...] | None = None
         """The connections that watch, by their numbers; None: nobody does."""
         self._since_slot = 0
@@ -88,6 +90,10 @@ class WatchWorker:
     @property
     def _feeds(self) -> dict[FeedKey, Feed]:
         return {key: feed for key, feed in self._markets.feeds.items() if feed.on_chain}
+
+    def has_begun(self, market: str) -> bool:
+        """Whether this process has begun to watch all feeds of a market, and noted what was missed before."""
+        return all(key in self._begun for key in self._feeds if key.market == market)
 
     async def run(self) -> None:
         """Until cancelled; a database that is away only delays."""
@@ -105,6 +111,7 @@ class WatchWorker:
         self._begun &= feeds.keys()
         if slot:
             await self._mark_new(feeds, slot)
+            self._looked_at = self._clock.now()
         if not connections or not slot:
             self._watched = None
             return
@@ -161,7 +168,7 @@ class WatchWorker:
         first, now = self._markets.first_slot if self._marks is None else slot, self._clock.now()
         marks = await read_watermarks(self._database, self._markets.ids) | (self._marks or {})
         for key in feeds.keys() - marks.keys():
-            left = await self._left_behind(key, first, now) if has_history(feeds[key]) else None
+            left = await self._left_behind(key, first) if has_history(feeds[key]) else None
             if left is None:
                 self._new.add(key)
             at, instant = left or (first, now)
@@ -169,10 +176,13 @@ class WatchWorker:
         await move_watermarks(self._database, self._markets.ids, [marks[key] for key in feeds])
         self._marks = marks
 
-    async def _left_behind(self, key: FeedKey, before: int, now: int) -> tuple[int, int] | None:
+    async def _left_behind(self, key: FeedKey, before: int) -> tuple[int, int] | None:
         """Slot and time of the last print of a daemon that did not live to write a watermark."""
-        market, start = self._markets.ids[key.market], now - FORGOTTEN_SECONDS * SECOND
-        return await newest_before(self._database, market, before, start, now)
+        market, now = self._markets.ids[key.market], self._clock.now()
+        start = now - FORGOTTEN_SECONDS * SECOND
+        return await newest_before(
+            self._database, market, before, start, now, received_before=self._looked_at
+        )
 
     async def _note(self, key: FeedKey, feed: Feed, mark: Watermark, slot: int, cause: str) -> int:
         """Note one feed's gap; whether there is something to heal."""

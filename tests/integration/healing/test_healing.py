@@ -168,6 +168,32 @@ async def test_healing_never_exceeds_a_public_nodes_limits(start: Start) -> None
     await world.assert_table_is_the_ledger_later()
 
 
+async def test_a_boundary_waits_for_the_gap_that_its_print_may_lie_in_and_for_no_other(start: Start) -> None:
+    world = await start(requests=100, method_requests=40)
+    await world.start_daemon()
+    await world.run(40)
+    await world.kill_daemon()
+    down = world.clock.now()
+    await world.clock.advance(200)
+    parts = await world.start_daemon()
+    healing, btc = parts.healing, parts.markets.by_symbol["BTC-PERP"]
+    stale = btc.market.use.stale
+    assert not healing.healed(btc, down - 10**9)  # nothing is known before the watch has begun
+    while not parts.watch.begun or healing.open_gaps.total() < 3:
+        await world.run(1)
+    now = world.clock.now()
+    for boundary, healed in [
+        (down - 40_000_000, True),
+        (down + 1, False),
+        (now, False),
+        (now + 2 * stale, True),
+    ]:
+        assert healing.healed(btc, boundary) is healed
+    await world.until_healed()
+    await world.run(5)
+    assert healing.healed(btc, down + 1)
+
+
 async def test_live_polling_goes_on_while_a_gap_heals_under_a_tight_budget(start: Start) -> None:
     world = await start(requests=100, method_requests=40)
     await world.start_daemon()

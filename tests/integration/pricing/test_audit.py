@@ -186,6 +186,17 @@ async def test_every_digit_that_is_changed_is_found(new_world, table):
     assert (marks.differences, rates.differences) == ((), ())
 
 
+async def test_an_interval_that_was_skipped_for_its_gap_is_no_difference(world):
+    world.healed = lambda _state, _boundary: False
+    await world.prove()
+    await world.ticks(61)
+    await world.settle(START + 665 * SECOND)
+    assert (await audited(world, 60))[1].differences == ()
+    await world.sql("UPDATE funding_rates SET reason = 'none'")
+    _, rates = await audited(world, 60)
+    assert "status" in [each.column for each in rates.differences]
+
+
 async def test_a_parameter_that_is_changed_where_it_stands_is_found(world):
     await world.prove()
     await world.ticks(61)

@@ -348,13 +348,15 @@ async def test_a_rate_set_by_hand_stands_and_becomes_the_markets(world):
     assert world.btc.funding_rate == D("0.0003")
 
 
-async def test_an_interval_waits_for_its_gap_for_ten_minutes_at_most(world):
+async def test_an_interval_waits_for_its_gap_for_ten_minutes_and_is_skipped_then(world):
     await samples(world, 1)
-    world.healed = lambda _symbol, _boundary: False
+    world.healed = lambda _state, _boundary: False
     await world.settle(boundary(1) + 500 * SECOND)
     assert await world.rates() == []
     await world.settle(boundary(1) + 601 * SECOND)
-    assert [row["status"] for row in (await world.rates())[:1]] == ["late"]
+    row = (await world.rates())[0]
+    assert (row["status"], row["funding_rate"], row["reason"].split(":")[0]) == ("skipped", 0, "unhealed")
+    assert row["coverage"] == 1
 
 
 # ── Clocks and crashes ───────────────────────────────────────────────────────────────────────────

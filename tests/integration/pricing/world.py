@@ -108,7 +108,7 @@ class World:
         self.markets = markets
         self.clock = clock
         self.may_write = True
-        self.healed: Callable[[str, int], bool] = lambda _symbol, _boundary: True
+        self.healed: Callable[[MarketState, int], bool] = lambda _state, _boundary: True
         metrics = Metrics(
             [f"{state.symbol}/core_upgraded" for state in markets], list(markets.by_symbol), [], "0"
         )
@@ -146,7 +146,7 @@ class World:
             settle_delay=5 * SECOND,
             late_after=60 * SECOND,
             may_write=lambda: self.may_write,
-            healed=lambda symbol, boundary: self.healed(symbol, boundary),  # noqa: PLW0108 (tests replace it)
+            healed=lambda state, boundary: self.healed(state, boundary),  # noqa: PLW0108 (tests replace it)
         )
         runs = [self.prices.run(), self.marks.run(), self.events.run(), self.samples.run()]
         self._tasks = [asyncio.create_task(run) for run in runs]
