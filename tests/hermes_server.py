@@ -24,10 +24,14 @@ class Published(NamedTuple):
     slot: int
     price: int
     fields: dict[str, Any]
+    damaged: bool = False
+    """Whether its proof does not lead to the root."""
 
     @property
     def update(self) -> bytes:
-        return encoder.accumulator_update([self.message], self.slot)
+        whole = encoder.accumulator_update([self.message], self.slot)
+        message = self.message
+        return whole.replace(message, message[:-1] + bytes([message[-1] ^ 1])) if self.damaged else whole
 
     @property
     def message(self) -> bytes:

@@ -304,7 +304,7 @@ class _Run:
         from quantdesk_oracle.clock import SystemClock
         from quantdesk_oracle.ops.metrics import Metrics
         from quantdesk_oracle.retry import Patience
-        from quantdesk_oracle.sources.hermes import benchmarks_client, hermes_clients
+        from quantdesk_oracle.sources.hermes import HermesHosts, benchmarks_client, hermes_clients
         from quantdesk_oracle.sources.hermes_history import BenchmarksPages, HermesPages
         from quantdesk_oracle.sources.rpc import RpcClient
         from quantdesk_oracle.workers.history_reader import FINAL, HistoryReader, chain_reader
@@ -317,10 +317,10 @@ class _Run:
             return chain_reader(client, database, ids, clock, dry_run=self._dry_run), client
         patience = Patience(clock, FINAL)
         if self._source is HistorySource.benchmarks:
-            asked = benchmarks_client(hermes, clock)
+            asked: Any = benchmarks_client(hermes, clock)
             pages: Any = BenchmarksPages(asked, patience)
         else:
-            asked = hermes_clients(hermes, clock)[0]
+            asked = HermesHosts(hermes_clients(hermes, clock))
             pages = HermesPages(asked, patience, every=self._every)
         reader = HistoryReader(pages, patience, database, ids, clock, dry_run=self._dry_run)
         return reader, asked

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 import httpx
 import msgspec
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from quantdesk_oracle.clock import Clock
     from quantdesk_oracle.config import HermesSettings
-    from quantdesk_oracle.model import PriceUpdate
+    from quantdesk_oracle.model import PriceUpdate, Reason
 
 LATEST: Final = "/v2/updates/price/latest"
 STREAM: Final = "/v2/updates/price/stream"
@@ -56,6 +57,7 @@ _BYTES_OF_A_MESSAGE: Final = 2_048
 """A price and its proof, as text: 330 bytes today."""
 _UPDATES_A_SECOND: Final = 4
 """Pythnet has a slot every 0.4 s."""
+_T = TypeVar("_T")
 _Parameter = tuple[str, str | int | float | bool | None]
 
 
@@ -70,6 +72,13 @@ class HermesNothingError(NodeRefusesError):
     """Hermes has nothing of what was asked for (HTTP 404)."""
 
     kind = "nothing"
+
+
+class Prints(NamedTuple):
+    """What an answer of the past holds: verified prints, and how many of its updates could not be read, by reason."""
+
+    updates: list[PriceUpdate]
+    unreadable: Counter[Reason]
 
 
 class _Binary(msgspec.Struct, frozen=True):
@@ -115,22 +124,33 @@ class HermesClient:
         """The newest print of each feed (ids of 32 bytes)."""
         if self._budget is not None:
             await self._budget.live(LATEST)
-        return await self._get(LATEST, _of_hermes(feed_ids), feed_ids)
+        return await self._get(
+            LATEST, _of_hermes(feed_ids), feed_ids, lambda content: self._read(content, feed_ids)
+        )
 
-    async def at(self, publish_time: int, feed_ids: Sequence[bytes]) -> list[PriceUpdate]:
+    async def at(self, publish_time: int, feed_ids: Sequence[bytes]) -> Prints:
         """Each feed's first print at or after ``publish_time`` (s). Raises HermesNothingError where there is none."""
         if self._budget is not None:
             await self._budget.spare(AT)
-        return await self._get(AT.format(publish_time=publish_time), _of_hermes(feed_ids), feed_ids)
+        path = AT.format(publish_time=publish_time)
+        return await self._get(
+            path, _of_hermes(feed_ids), feed_ids, lambda content: self._read_past(content, feed_ids, _Answer)
+        )
 
-    async def between(self, start: int, end: int, feed_ids: Sequence[bytes]) -> list[PriceUpdate]:
+    async def between(self, start: int, end: int, feed_ids: Sequence[bytes]) -> Prints:
         """Of Benchmarks: the prints of [start, end) (s), which may be 60 s long, each once."""
         if self._budget is not None:
             await self._budget.spare(HISTORY)
         seconds = end - 1 - start
         path = HISTORY.format(start=start, seconds=seconds)
         updates = (seconds + 1) * _UPDATES_A_SECOND
-        return await self._get(path, _of_benchmarks(feed_ids), feed_ids, updates)
+        return await self._get(
+            path,
+            _of_benchmarks(feed_ids),
+            feed_ids,
+            lambda content: self._read_past(content, feed_ids, list[_Answer]),
+            updates,
+        )
 
     async def stream(self, feed_ids: Sequence[bytes]) -> AsyncIterator[list[PriceUpdate]]:
         """Prints as they come, until the stream ends: then NodeError is raised, always.
@@ -149,7 +169,7 @@ class HermesClient:
                 while True:
                     async with asyncio.timeout(self._silence):
                         event = await anext(events)
-                    yield self._read(event, feed_ids, one=True)
+                    yield self._read(event, feed_ids)
         raise NodeError(f"{self.name} ended the stream")
 
     async def close(self) -> None:
@@ -157,11 +177,16 @@ class HermesClient:
         await self._connections.close()
 
     async def _get(
-        self, path: str, parameters: list[_Parameter], feed_ids: Sequence[bytes], updates: int = 1
-    ) -> list[PriceUpdate]:
+        self,
+        path: str,
+        parameters: list[_Parameter],
+        feed_ids: Sequence[bytes],
+        read: Callable[[bytes], _T],
+        updates: int = 1,
+    ) -> _T:
         most = _most_bytes(len(feed_ids), updates)
         async with self._answer(path, parameters) as response, asyncio.timeout(self._timeout):
-            return self._read(await read_body(response, most), feed_ids, one=updates == 1)
+            return read(await read_body(response, most))
 
     @asynccontextmanager
     async def _answer(self, path: str, parameters: list[_Parameter]) -> AsyncIterator[httpx.Response]:
@@ -203,20 +228,56 @@ class HermesClient:
             self._budget.pause(error.retry_after)
         raise error
 
-    def _read(self, content: bytes, feed_ids: Sequence[bytes], *, one: bool) -> list[PriceUpdate]:
-        """The verified prints of the asked feeds in an answer: of one object, or of a list of them."""
+    def _read(self, content: bytes, feed_ids: Sequence[bytes]) -> list[PriceUpdate]:
+        """The verified prints of the asked feeds in an answer of now."""
         try:
-            kind: Any = _Answer if one else list[_Answer]
-            found = msgspec.json.decode(content, type=kind)
-            answers: list[_Answer] = [found] if one else found
-            updates = [
-                _bytes(answer.binary.encoding, text) for answer in answers for text in answer.binary.data
-            ]
-            return decode_accumulator_updates(updates, frozenset(feed_ids))
-        except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-            raise NodeProtocolError(f"an answer that cannot be read: {error}") from None
+            return decode_accumulator_updates(_updates(content, _Answer), frozenset(feed_ids))
         except DecodeError as error:
             raise NodeProtocolError(f"no accumulator update: {error}") from None
+
+    def _read_past(self, content: bytes, feed_ids: Sequence[bytes], kind: Any) -> Prints:
+        """The same of the past: what cannot be read will not be another time, and is counted."""
+        updates, wanted = _updates(content, kind), frozenset(feed_ids)
+        with contextlib.suppress(DecodeError):
+            return Prints(decode_accumulator_updates(updates, wanted), Counter())  # a tenth of the work
+        prints = Prints([], Counter())
+        for update in updates:
+            try:
+                prints.updates.extend(decode_accumulator_updates([update], wanted))
+            except DecodeError as error:
+                prints.unreadable[error.reason] += 1
+        return prints
+
+
+class HermesHosts:
+    """Several Hermes of which one is asked about the past until it fails, and then the next."""
+
+    def __init__(self, clients: Sequence[HermesClient]) -> None:
+        self._clients = tuple(clients)
+        self._first = 0
+
+    @property
+    def requests(self) -> int:
+        """How many requests have been sent to all of them."""
+        return sum(client.requests for client in self._clients)
+
+    async def at(self, publish_time: int, feed_ids: Sequence[bytes]) -> Prints:
+        """As HermesClient.at, of the first that answers; its NodeError where none does."""
+        for left in reversed(range(len(self._clients))):
+            try:
+                return await self._clients[self._first].at(publish_time, feed_ids)
+            except HermesNothingError:
+                raise
+            except NodeError:
+                self._first = (self._first + 1) % len(self._clients)
+                if not left:
+                    raise
+        raise AssertionError("there is a Hermes in every configuration")
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for client in self._clients:
+            await client.close()
 
 
 def hermes_clients(settings: HermesSettings, clock: Clock) -> tuple[HermesClient, ...]:
@@ -244,6 +305,16 @@ def _client(settings: HermesSettings, url: SecretStr, name: str, clock: Clock) -
         name=name,
         budget=Budget(clock, settings.requests, settings.requests),
     )
+
+
+def _updates(content: bytes, kind: Any) -> list[bytes]:
+    """The updates in an answer, ``kind``: one object, or a list of them. Raises NodeProtocolError."""
+    try:
+        found = msgspec.json.decode(content, type=kind)
+        answers: list[_Answer] = found if isinstance(found, list) else [found]
+        return [_bytes(answer.binary.encoding, text) for answer in answers for text in answer.binary.data]
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise NodeProtocolError(f"an answer that cannot be read: {error}") from None
 
 
 def _bytes(encoding: str, text: str) -> bytes:

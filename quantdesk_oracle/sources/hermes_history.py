@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from quantdesk_oracle.model import SECOND, PriceUpdate, Source
-from quantdesk_oracle.sources.hermes import FEEDS_AT_ONCE, LONGEST_HISTORY, HermesNothingError
+from quantdesk_oracle.model import SECOND, PriceUpdate, Reason, Source
+from quantdesk_oracle.sources.hermes import FEEDS_AT_ONCE, LONGEST_HISTORY, HermesNothingError, Prints
 from quantdesk_oracle.sources.history import Found, Page, Wanted
 
 if TYPE_CHECKING:
     from quantdesk_oracle.config import Feed
     from quantdesk_oracle.retry import Patience
-    from quantdesk_oracle.sources.hermes import HermesClient
+    from quantdesk_oracle.sources.hermes import HermesClient, HermesHosts
 
 MOMENTS: Final = 20
 """Moments that are committed together."""
@@ -41,16 +42,21 @@ class BenchmarksPages:
         until = int(wanted[0].gap.cursor or end)
         while until > start:
             begin = max(until - LONGEST_HISTORY, start)
-            updates = await self._minute(begin, until, ids)
-            found = _found(wanted, [one for one in updates if begin <= one.publish_time < until], self.source)
-            yield Page(found=found, cursor=str(begin), read=(end - begin) * SECOND)
+            prints = await self._minute(begin, until, ids)
+            inside = [one for one in prints.updates if begin <= one.publish_time < until]
+            yield Page(
+                found=_found(wanted, inside, self.source),
+                cursor=str(begin),
+                read=(end - begin) * SECOND,
+                refused=prints.unreadable,
+            )
             until = begin
 
-    async def _minute(self, begin: int, until: int, ids: list[bytes]) -> list[PriceUpdate]:
+    async def _minute(self, begin: int, until: int, ids: list[bytes]) -> Prints:
         try:
             return await self._patiently(lambda: self._client.between(begin, until, ids))
         except HermesNothingError:
-            return []
+            return Prints([], Counter())
 
 
 class HermesPages:
@@ -59,7 +65,7 @@ class HermesPages:
     source = Source.HERMES
     together = FEEDS_AT_ONCE
 
-    def __init__(self, client: HermesClient, patience: Patience, *, every: int = 1) -> None:
+    def __init__(self, client: HermesClient | HermesHosts, patience: Patience, *, every: int = 1) -> None:
         self._client = client
         self._patiently = patience
         self._every = every
@@ -74,24 +80,27 @@ class HermesPages:
         ids = _ids(wanted)
         moment, seen = int(wanted[0].gap.cursor or start), set[tuple[bytes | None, tuple[int, int]]]()
         while moment < end:
-            updates: list[PriceUpdate] = []
+            updates, refused = list[PriceUpdate](), Counter[Reason]()
             for _ in range(MOMENTS):
-                new = await self._moment(moment, ids)
+                new, unreadable = await self._moment(moment, ids)
+                refused += unreadable
                 # Slower feeds' prints come again with each moment of a faster one.
                 updates += [one for one in new if (one.feed_id, one.identity) not in seen]
                 seen = {(one.feed_id, one.identity) for one in new}
-                first = min((one.publish_time for one in new), default=moment + _NOTHING - 1)
+                nothing = moment if unreadable else moment + _NOTHING - 1
+                first = min((one.publish_time for one in new), default=nothing)
                 moment = max(first + 1, moment + self._every)
                 if moment >= end:
                     break
             found = _found(wanted, [one for one in updates if start <= one.publish_time < end], self.source)
-            yield Page(found=found, cursor=str(moment), read=(min(moment, end) - start) * SECOND)
+            read = (min(moment, end) - start) * SECOND
+            yield Page(found=found, cursor=str(moment), read=read, refused=refused)
 
-    async def _moment(self, moment: int, ids: list[bytes]) -> list[PriceUpdate]:
+    async def _moment(self, moment: int, ids: list[bytes]) -> Prints:
         try:
             return await self._patiently(lambda: self._client.at(moment, ids))
         except HermesNothingError:
-            return []
+            return Prints([], Counter())
 
 
 def _seconds(wanted: Sequence[Wanted]) -> tuple[int, int]:

@@ -138,7 +138,13 @@ class Backfill:
         if self._history.source is Source.CHAIN or market.on_hermes:
             return [span]
         gaps = await gaps_between(self._database, self._markets, market.symbol, span.start, span.end)
-        lost = [gap for gap in gaps if gap.state == UNRECOVERABLE and gap.source is Source.CHAIN]
+        # A fallback's history says nothing of what the account in use has kept.
+        account = market.feeds[0].pubkey
+        lost = [
+            gap
+            for gap in gaps
+            if (gap.key.account, gap.state, gap.source) == (account, UNRECOVERABLE, Source.CHAIN)
+        ]
         rest, parts = [span], list[Span]()
         for gap in lost:
             hole = Span(max(gap.from_time, span.start), min(gap.to_time, span.end))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -14,16 +15,16 @@ from pydantic import SecretStr
 
 from quantdesk_oracle.clock import SystemClock
 from quantdesk_oracle.config import Feed, Market, load_settings
-from quantdesk_oracle.model import Source
+from quantdesk_oracle.model import Reason, Source
 from quantdesk_oracle.retry import Patience
-from quantdesk_oracle.sources.hermes import HermesClient, HermesKeyError
+from quantdesk_oracle.sources.hermes import HermesClient, HermesHosts, HermesKeyError
 from quantdesk_oracle.sources.hermes_history import BenchmarksPages, HermesPages
 from quantdesk_oracle.store.database import Database
 from quantdesk_oracle.store.gaps import UNRECOVERABLE, FeedKey, Gap, open_gap
 from quantdesk_oracle.store.markets import ensure_markets, read_markets
 from quantdesk_oracle.workers.backfill import Backfill, FeedReport, Span
 from quantdesk_oracle.workers.history_reader import FINAL, HistoryReader
-from tests.hermes_server import KEY, HermesServer, hermes_server
+from tests.hermes_server import KEY, HermesServer, hermes_server, of_bytes
 from tests.postgres import TEMPLATE, PostgresServer, execute
 
 NOW = SystemClock().now() // 1_000_000 - 7_200
@@ -43,13 +44,23 @@ class Past:
                     market.feed_id, NOW + second, second * 10 + number, 1_000_000 + second, confidence=100
                 )
 
-    async def backfill(self, source: Source, *, dry_run: bool = False) -> list[FeedReport]:
-        client = HermesClient(self.server.url, SecretStr(KEY), timeout=5, silence=5)
+    def damage(self, number: int) -> None:
+        """Let the proof of a published print lead nowhere."""
+        self.server.published[number] = self.server.published[number]._replace(damaged=True)
+
+    async def backfill(
+        self, source: Source, *, dry_run: bool = False, before: Sequence[str] = ()
+    ) -> list[FeedReport]:
+        """``before``: the URLs of other Hermes, which are asked first."""
+        clients = [
+            HermesClient(url, SecretStr(KEY), timeout=5, silence=5) for url in [*before, self.server.url]
+        ]
+        client = HermesHosts(clients)
         clock = SystemClock()
         patience = Patience(clock, FINAL)
         pages: Any = HermesPages(client, patience)
         if source is Source.BENCHMARKS:
-            pages = BenchmarksPages(client, patience)
+            pages = BenchmarksPages(clients[0], patience)
         reader = HistoryReader(pages, patience, self.database, self.ids, clock, dry_run=dry_run)
         try:
             return await Backfill(reader, self.database, self.ids, dry_run=dry_run).run(
@@ -129,6 +140,24 @@ async def test_one_that_is_stopped_goes_on_and_asks_for_no_finished_page_again(
     assert len(past.server.seen) <= pages + len(limits) * under_way
 
 
+@pytest.mark.parametrize("source", [Source.HERMES, Source.BENCHMARKS])
+async def test_an_update_that_cannot_be_read_is_counted_and_stops_nothing(past: Past, source: Source) -> None:
+    past.damage(7)
+    reports = await past.backfill(source)
+    assert await past.rows() == 89
+    rejected = sum((report.tally.rejected for report in reports), Counter[Reason]())
+    assert set(rejected) == {Reason.BAD_VERIFICATION}
+    assert sum(report.tally.inserted for report in reports) == 89
+
+
+async def test_the_next_hermes_is_asked_where_one_fails(past: Past) -> None:
+    async with hermes_server() as failing:
+        failing.instead = of_bytes(b"", status=502)
+        await past.backfill(Source.HERMES, before=[failing.url])
+        assert await past.rows() == 90
+        assert len(failing.seen) == 1
+
+
 async def test_a_dry_run_writes_nothing(past: Past) -> None:
     reports = await past.backfill(Source.BENCHMARKS, dry_run=True)
     assert [report.tally.found for report in reports] == [30, 30, 30]
@@ -157,3 +186,15 @@ async def test_of_a_market_on_the_chain_only_what_the_chain_cannot_fill_is_read(
         await past.rows("extract(epoch FROM max(created_at))"),
     )
     assert (low, high) == (NOW + 100, NOW + 180)
+
+
+@ON_CHAIN
+async def test_what_a_fallback_account_has_lost_lets_no_other_source_in(past: Past) -> None:
+    market = past.markets[0]
+    fallback = market.feeds[1]
+    key = FeedKey(market.symbol, fallback.pubkey)
+    start = (NOW + 100) * SECOND
+    gap = Gap(key, "start", start, start + 100 * SECOND, 1, 2, state=UNRECOVERABLE, reason="pruned")
+    await open_gap(past.database, past.ids, gap)
+    reports = await past.backfill(Source.BENCHMARKS)
+    assert [report.tally.inserted for report in reports] == [0, 0, 0]

@@ -83,7 +83,7 @@ async def test_base64_is_read_as_well(hermes: HermesServer, client: HermesClient
 async def test_a_moment_of_the_past_has_its_own_route(hermes: HermesServer, client: HermesClient) -> None:
     for second in (10, 20):
         hermes.publish(BTC, NOW + second, second, 1_000_000)
-    assert [one.publish_time for one in await client.at(NOW + 11, [BTC])] == [NOW + 20]
+    assert [one.publish_time for one in (await client.at(NOW + 11, [BTC])).updates] == [NOW + 20]
     assert hermes.paths == [f"/v2/updates/price/{NOW + 11}"]
     with pytest.raises(HermesNothingError):
         await client.at(NOW + 21, [BTC])
@@ -92,7 +92,7 @@ async def test_a_moment_of_the_past_has_its_own_route(hermes: HermesServer, clie
 async def test_benchmarks_gives_every_print_of_a_minute(hermes: HermesServer, client: HermesClient) -> None:
     for second in range(0, 120, 10):
         hermes.publish(BTC, NOW + second, second, 1_000_000)
-    prices = await client.between(NOW, NOW + 60, [BTC])
+    prices, _ = await client.between(NOW, NOW + 60, [BTC])
     assert [one.publish_time - NOW for one in prices] == [0, 10, 20, 30, 40, 50]
     assert hermes.paths == [f"/v1/updates/price/{NOW}/59"]
     assert (hermes.seen[0].query["unique"], hermes.seen[0].query["ids"]) == ("true", BTC.hex())
