@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 SECOND = 1_000_000
 EX_INTERRUPTED = 130
+LOG_SECONDS = 10.0
+"""The time between two lines of a feed's progress, where there is no terminal."""
 
 
 class HistorySource(StrEnum):
@@ -39,6 +42,7 @@ class HistorySource(StrEnum):
     chain = "chain"
     hermes = "hermes"
     benchmarks = "benchmarks"
+    file = "file"
 
 
 def backfill(
@@ -51,6 +55,9 @@ def backfill(
     ] = "24h",
     end: Annotated[str, typer.Option("--to", help="End, likewise; the end itself is left out.")] = "now",
     source: Annotated[HistorySource, typer.Option("--source", help="Where to read.")] = HistorySource.chain,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="With --source file: a .parquet or .csv file of `export`.")
+    ] = None,
     keep: Annotated[
         bool,
         typer.Option(
@@ -97,8 +104,13 @@ def backfill(
     Hermes and Benchmarks (HERMES_API_KEY) serve a market whose feed is on Hermes; of one on the chain they fill only
     the gaps that its history cannot (unrecoverable).
 
-    Exit codes: 0 read to the end, 69 the database or the source cannot be had, 78 the configuration is
-    wrong, 130 stopped by Ctrl-C.
+    \b
+    quantdesk-oracle backfill --all --source file --file prices.parquet --from 30d
+
+    A file is what `export` wrote; of it, the markets and the span that are asked for are read, as `import` does.
+
+    Exit codes: 0 read to the end, 65 the file is none, 69 the database or the source cannot be had, 78 the
+    configuration is wrong, 130 stopped by Ctrl-C.
     """
     from quantdesk_oracle.config import load_settings
     from quantdesk_oracle.workers.backfill import Span
@@ -109,11 +121,19 @@ def backfill(
     span = Span(parse_instant(start, now), parse_instant(end, now))
     if span.start >= span.end:
         raise typer.BadParameter(f"--from {start} is not before --to {end}")
+    if (source is HistorySource.file) is (file is None):
+        raise typer.BadParameter("--source file wants a --file, and no other source does")
     settings = load_settings(config_file=config, env_file=env_file, state_dir=state_dir)
     chosen = _choose(settings, market)
     _quiet_logs(settings)
     if recompute_funding:
         _print_recomputed(asyncio.run(_recompute(settings, chosen, span, dry_run=dry_run)), as_json=as_json)
+        return
+    if file is not None:
+        from quantdesk_oracle.cli.export import print_imported
+
+        read = _read_file(settings, file, chosen, span, dry_run=dry_run, keep=keep)
+        print_imported(asyncio.run(read), as_json=as_json)
         return
     run = _Run(settings, chosen, span, rate, source=source, every=every, dry_run=dry_run, keep=keep)
     summary, interrupted = asyncio.run(_until_interrupted(run))
@@ -204,6 +224,32 @@ async def _recompute(
     return done
 
 
+async def _read_file(
+    settings: Settings, file: Path, markets: list[Market], span: Span, *, dry_run: bool, keep: bool
+) -> dict[str, Any]:
+    from quantdesk_oracle.cli.export import read_file
+
+    async with open_database(settings) as database:
+        if not (keep or dry_run):
+            await _check_retention(database, span)
+        return await read_file(database, settings, file, markets, span, dry_run=dry_run)
+
+
+async def _check_retention(database: Database, span: Span) -> None:
+    """Raises ConfigError for a span that upkeep would drop again."""
+    from quantdesk_oracle.store.database import query
+
+    async with database.connection("cannot read the retention") as connection:
+        retention = await connection.fetchval(query("retention"))
+    if retention is None:
+        return
+    oldest = datetime.now(UTC) - retention
+    if span.start < oldest.timestamp() * SECOND:
+        kept = f"the span begins before {oldest:%Y-%m-%d %H:%M}: oracle_prices keeps {retention.days} days"
+        cure = "begin later, prolong the retention in time_series, or read it all the same with --keep"
+        raise ConfigError([f"{kept}, and upkeep would drop what is read; {cure}"])
+
+
 def _print_recomputed(done: list[Recomputed], *, as_json: bool) -> None:
     if as_json:
         markets = [
@@ -255,7 +301,8 @@ class _Run:
         from quantdesk_oracle.workers.backfill import Backfill
 
         async with open_database(self._settings) as database, AsyncExitStack() as stack:
-            await self._check_retention(database)
+            if not (self._keep or self._dry_run):
+                await _check_retention(database, self._span)
             await ensure_markets(database, self._markets, self._settings.program_id)
             rows = await read_markets(database, [market.symbol for market in self._markets])
             ids = {symbol: row.id for symbol, row in rows.items()}
@@ -272,22 +319,6 @@ class _Run:
                 backfill = Backfill(reader, database, ids, dry_run=self._dry_run, on_progress=on_progress)
                 await backfill.run(wanted, self._span)
             self._summarise(client, reader)
-
-    async def _check_retention(self, database: Database) -> None:
-        """Raises ConfigError for a span that upkeep would drop again."""
-        from quantdesk_oracle.store.database import query
-
-        async with database.connection("cannot read the retention") as connection:
-            retention = await connection.fetchval(query("retention"))
-        if self._keep or self._dry_run or retention is None:
-            return
-        oldest = datetime.now(UTC) - retention
-        if self._span.start < oldest.timestamp() * SECOND:
-            kept = (
-                f"the span begins before {oldest:%Y-%m-%d %H:%M}: oracle_prices keeps {retention.days} days"
-            )
-            cure = "begin later, prolong the retention in time_series, or read it all the same with --keep"
-            raise ConfigError([f"{kept}, and upkeep would drop what is read; {cure}"])
 
     def _feeds(self, market: Market) -> list[Feed]:
         """What is read of a market: its accounts; or its feed, where the source is none of the chain."""
@@ -396,7 +427,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 
 class _Bar:
-    """A progress bar a feed on a terminal; nothing elsewhere, where the log says what happens."""
+    """A progress bar a feed on a terminal; elsewhere a line of the log every few seconds."""
 
     def __init__(self, wanted: list[tuple[Market, Feed]]) -> None:
         from rich.console import Console
@@ -416,6 +447,7 @@ class _Bar:
             for _, feed in wanted
         }
         self._begun: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def __enter__(self) -> _Bar:
         self._progress.start()
@@ -432,6 +464,25 @@ class _Bar:
         seconds = max(time.monotonic() - self._begun[report.feed], 0.1)
         found = report.tally.found
         self._progress.update(task, completed=report.share, rows=found, speed=found / seconds)
+        if self._progress.disable:
+            self._log(report, seconds)
+
+    def _log(self, report: FeedReport, seconds: float) -> None:
+        import structlog
+
+        now, share = time.monotonic(), report.share
+        if now - self._logged_at.get(report.feed, -LOG_SECONDS) < LOG_SECONDS and share < 1.0:
+            return
+        self._logged_at[report.feed] = now
+        left = round(seconds / share - seconds) if share else None
+        structlog.get_logger("cli.backfill").info(
+            "backfill.progressed",
+            feed=report.feed,
+            percent=round(100 * share),
+            rows=report.tally.found,
+            rows_per_second=round(report.tally.found / seconds, 1),
+            seconds_left=left,
+        )
 
 
 def _iso(instant: int) -> str:

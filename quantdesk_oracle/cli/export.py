@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +16,12 @@ from quantdesk_oracle.cli.options import AsJson, ConfigFile, EnvFile, StateDir
 from quantdesk_oracle.errors import ConfigError
 
 if TYPE_CHECKING:
-    from quantdesk_oracle.config import Settings
+    from quantdesk_oracle.config import Market, Settings
+    from quantdesk_oracle.store.database import Database
     from quantdesk_oracle.store.price_files import PriceRow
 
+MICROSECONDS = 1_000_000
+"""Of a second."""
 Files = Annotated[Path, typer.Argument(help="A .parquet or .csv file.")]
 Markets = Annotated[
     list[str] | None, typer.Option("--market", help="This market; may be repeated; default: all.")
@@ -78,7 +82,11 @@ def import_(
     from quantdesk_oracle.config import load_settings
 
     settings = load_settings(config_file=config, env_file=env_file, state_dir=state_dir)
-    summary = asyncio.run(_import(settings, file, market, dry_run=dry_run))
+    print_imported(asyncio.run(_import(settings, file, market, dry_run=dry_run)), as_json=as_json)
+
+
+def print_imported(summary: dict[str, Any], *, as_json: bool) -> None:
+    """What reading a file has come to."""
     if as_json:
         typer.echo(json.dumps(summary))
         return
@@ -112,30 +120,43 @@ async def _import(
     settings: Settings, file: Path, symbols: list[str] | None, *, dry_run: bool
 ) -> dict[str, Any]:
     from quantdesk_oracle.cli.backfill import open_database
+
+    chosen = [market for market in settings.markets if not symbols or market.symbol in symbols]
+    async with open_database(settings) as database:
+        return await read_file(database, settings, file, chosen, dry_run=dry_run)
+
+
+async def read_file(
+    database: Database,
+    settings: Settings,
+    file: Path,
+    markets: list[Market],
+    span: tuple[int, int] | None = None,
+    *,
+    dry_run: bool,
+) -> dict[str, Any]:
+    """Judge and store what a file has of ``markets``, published in ``span`` ([from, to), µs); a summary of it."""
     from quantdesk_oracle.store.markets import ensure_markets, read_markets
     from quantdesk_oracle.store.price_files import rows_of
     from quantdesk_oracle.store.series import insert_oracle_prices
 
-    chosen = [market for market in settings.markets if not symbols or market.symbol in symbols]
-    limits = {market.symbol: market.storage for market in chosen}
+    limits = {market.symbol: market.storage for market in markets}
     found = inserted = stored = 0
     rejected: dict[str, int] = {}
-    async with open_database(settings) as database:
-        if not dry_run:
-            await ensure_markets(database, chosen, settings.program_id)
-        ids = {symbol: row.id for symbol, row in (await read_markets(database, list(limits))).items()}
-        for some in rows_of(file):
-            found += len(some)
-            good = []
-            for row in some:
-                verdict = _judged(row, limits)
-                if isinstance(verdict, str):
-                    rejected[verdict] = rejected.get(verdict, 0) + 1
-                else:
-                    good.append(verdict)
-            stored += len(good)
-            if good and not dry_run:
-                inserted += await insert_oracle_prices(database, ids, good)
+    if not dry_run:
+        await ensure_markets(database, markets, settings.program_id)
+    ids = {symbol: row.id for symbol, row in (await read_markets(database, list(limits))).items()}
+    for some in rows_of(file):
+        rows = some if span is None else [row for row in some if _is_wanted(row, limits, *span)]
+        found += len(rows)
+        judged = [_judged(row, limits) for row in rows]
+        for reason in judged:
+            if isinstance(reason, str):
+                rejected[reason] = rejected.get(reason, 0) + 1
+        good = [found_print for found_print in judged if not isinstance(found_print, str)]
+        stored += len(good)
+        if good and not dry_run:
+            inserted += await insert_oracle_prices(database, ids, good)
     there = 0 if dry_run else stored - inserted
     return {
         "found": found,
@@ -144,6 +165,10 @@ async def _import(
         "rejected": dict(sorted(rejected.items())),
         "dry_run": dry_run,
     }
+
+
+def _is_wanted(row: PriceRow, markets: Container[str], start: int, end: int) -> bool:
+    return row.market in markets and start <= row.publish_time * MICROSECONDS < end
 
 
 def _judged(row: PriceRow, limits: dict[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from decimal import Decimal
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from quantdesk_oracle.cli import app
-from quantdesk_oracle.errors import DataError
+from quantdesk_oracle.errors import ConfigError, DataError
 from quantdesk_oracle.store.price_files import PriceRow, rows_of, stored_print, writing
 from tests.postgres import TEMPLATE, PostgresServer, execute
 
@@ -155,8 +156,6 @@ async def table(dsn: str) -> list[tuple[Any, ...]]:
 async def test_history_moves_between_databases_exactly_and_again_changes_nothing(
     databases: list[str], tmp_path: Path, suffix: str
 ) -> None:
-    import asyncio
-
     path = tmp_path / f"prices{suffix}"
     run = _runner()
     exported = await asyncio.to_thread(
@@ -168,6 +167,37 @@ async def test_history_moves_between_databases_exactly_and_again_changes_nothing
     assert await table(databases[1]) == await table(databases[0])
     again = await asyncio.to_thread(run, databases[1], "import", str(path))
     assert (again["inserted"], again["already_there"]) == (0, 600)
+
+
+@SUFFIX
+async def test_a_span_of_one_market_is_read_from_a_file(
+    databases: list[str], tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"prices{suffix}"
+    run = _runner()
+    span = ("--from", "2026-02-01T00:00:10", "--to", "2026-02-01T00:01:00")
+    asked = ("backfill", "--market", "BTC-PERP", "--source", "file", "--file", str(path), *span)
+    await asyncio.to_thread(
+        run, databases[0], "export", str(path), "--from", "2026-02-01", "--to", "2026-03-01"
+    )
+    refused = await asyncio.to_thread(
+        CliRunner().invoke, app, [*asked, "--json"], env={"DATABASE_URL": databases[1]}
+    )
+    assert isinstance(refused.exception, ConfigError)
+    assert "upkeep would drop what is read" in str(refused.exception)
+    counted = await asyncio.to_thread(run, databases[1], *asked, "--dry-run")
+    assert (counted["found"], await table(databases[1])) == (50, [])
+    read = await asyncio.to_thread(run, databases[1], *asked, "--keep")
+    assert (read["found"], read["inserted"], read["rejected"]) == (50, 50, {})
+    again = await asyncio.to_thread(run, databases[1], *asked, "--keep")
+    assert (again["inserted"], again["already_there"]) == (0, 50)
+    assert set(await table(databases[1])) <= set(await table(databases[0]))
+
+
+@pytest.mark.parametrize("options", [("--source", "file"), ("--file", "prices.csv")])
+def test_a_file_and_its_source_go_together(options: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, ["backfill", "--all", *options])
+    assert result.exit_code == 2
 
 
 def _runner() -> Callable[..., Any]:
