@@ -88,6 +88,11 @@ class History:
     def __len__(self) -> int:
         return self._first + len(self._pushes) - self._oldest
 
+    @property
+    def first_slot(self) -> int:
+        """The slot of the oldest transaction that is kept; 0 where none had to go."""
+        return self._pushes[self._oldest - self._first].slot if self._oldest else 0
+
     def add(self, push: Push) -> None:
         """Append ``push``, the newest, and prune the oldest beyond the limit."""
         number = self._first + len(self._pushes)

@@ -31,6 +31,7 @@ class Methods:
             "getVersion": lambda _: {"feature-set": FEATURE_SET, "solana-core": wire.API_VERSION},
             "getGenesisHash": lambda _: node.settings.genesis_hash,
             "getSlot": self._slot,
+            "getFirstAvailableBlock": lambda _: max(node.window().oldest, node.history.first_slot),
             "getBlockTime": self._block_time,
             "getAccountInfo": self._account,
             "getMultipleAccounts": self._accounts,

@@ -12,6 +12,7 @@ METHODS: Final = frozenset(
         "getHealth",
         "getVersion",
         "getGenesisHash",
+        "getFirstAvailableBlock",
         "getSlot",
         "getBlockTime",
         "getAccountInfo",

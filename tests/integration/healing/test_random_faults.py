@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -61,16 +62,16 @@ def random_faults(seed: int) -> list[Fault]:
     return faults
 
 
-async def what_fails(start: Start, seed: int, faults: list[Fault]) -> str | None:
+async def what_fails(start: Start, seed: int, faults: list[Fault], minutes: int = MINUTES) -> str | None:
     """What the table lacks after these faults; None: it is the ledger."""
     kills = sorted(fault["at"] for fault in faults if fault["kind"] == "kill")
     rest = [fault for fault in faults if fault["kind"] != "kill"]
     world = await start(faults=rest, seed=seed, sweep_interval=60.0, silence_limit=15.0)
     await world.start_daemon()
     now = 0.0
-    for at in [*kills, 60.0 * MINUTES]:
-        await world.run(at - now)
-        now = at
+    for at in [*kills, 60.0 * minutes]:
+        await world.run(max(at - now, 0.0))
+        now = max(at, now)  # a kill may come while the daemon is still down of the last one
         await world.kill_daemon()
         await world.clock.advance(5)
         now += 5
@@ -90,16 +91,41 @@ async def what_fails(start: Start, seed: int, faults: list[Fault]) -> str | None
     return problem
 
 
-async def shrunk(start: Start, seed: int, faults: list[Fault]) -> list[Fault]:
+async def shrunk(faults: list[Fault], fails: Callable[[list[Fault]], Awaitable[object]]) -> list[Fault]:
     """Faults of which none can be left out without the failure going away."""
     at = 0
     while at < len(faults):
         fewer = faults[:at] + faults[at + 1 :]
-        if await what_fails(start, seed, fewer) is None:
-            at += 1
+        if await fails(fewer):
+            faults, at = fewer, 0  # what could not be left out may be now
         else:
-            faults = fewer
+            at += 1
     return faults
+
+
+async def test_a_failing_schedule_is_shrunk_to_what_it_takes() -> None:
+    faults = random_faults(5)
+    needed = [faults[1], faults[4]]
+    tried = []
+
+    async def fails(some: list[Fault]) -> bool:
+        tried.append(some)
+        return all(fault in some for fault in needed)
+
+    assert await shrunk(faults, fails) == needed
+    assert len(tried) < len(faults) ** 2
+
+
+async def test_a_schedule_that_fails_without_any_fault_shrinks_to_none() -> None:
+    async def fails(_some: list[Fault]) -> bool:
+        return True
+
+    assert await shrunk(random_faults(5), fails) == []
+
+
+async def test_kills_that_come_while_the_daemon_is_down_are_of_the_schedule(start: Start) -> None:
+    kills: list[Fault] = [{"kind": "kill", "at": at} for at in (20.0, 21.0, 23.5)]
+    assert await what_fails(start, 1, kills, minutes=1) is None
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -107,4 +133,5 @@ async def test_after_ten_minutes_of_random_faults_the_table_is_the_ledger(start:
     faults = random_faults(seed)
     problem = await what_fails(start, seed, faults)
     if problem is not None:
-        pytest.fail(f"{problem}; it takes {await shrunk(start, seed, faults)}")
+        takes = await shrunk(faults, lambda fewer: what_fails(start, seed, fewer))
+        pytest.fail(f"{problem}; it takes {takes}")

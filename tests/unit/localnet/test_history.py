@@ -82,6 +82,7 @@ def test_however_many_were_pruned_the_newest_are_there_and_no_others() -> None:
         kept.add(push(number, (BTC, ETH)[number % 2]))
         oldest = max(0, number - 49)
         assert len(kept) == number - oldest + 1
+        assert kept.first_slot == (push(oldest).slot if oldest else 0)
         assert kept.find(f"s{oldest}") is not None
         assert kept.find(f"s{oldest - 1}") is None
     assert found(kept) == [f"s{number}" for number in range(4_998, 4_949, -2)]

@@ -42,6 +42,7 @@ def test_the_node_says_what_it_is(methods, node) -> None:
     assert call(methods, "getGenesisHash") == node.settings.genesis_hash
     assert set(call(methods, "getVersion")) == {"feature-set", "solana-core"}
     assert call(methods, "getSlot") == node.slot
+    assert call(methods, "getFirstAvailableBlock") == 0
 
 
 def test_a_slots_time_is_known_up_to_now(methods, node) -> None:
