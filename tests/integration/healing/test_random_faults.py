@@ -15,7 +15,7 @@ import pytest
 from tests.integration.healing.world import Start
 
 MINUTES = 10
-SEEDS = int(os.environ.get("QUANTDESK_TEST_SEEDS", "2"))
+SEEDS = int(os.environ.get("QUANTDESK_TEST_SEEDS", "20"))
 Fault = dict[str, Any]
 
 
