@@ -52,6 +52,11 @@ class Publication:
         self.process.kill()
         self.process.wait()
 
+    def see_to_it(self) -> None:
+        """Start it again where it has ended: a start without a database ends with 69, as systemd knows."""
+        if self.process.poll() is not None:
+            self.start()
+
     async def stop(self) -> None:
         """SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
@@ -109,6 +114,8 @@ class Stage:
         if await fault():
             self.down.append((began - 2, time.time() + GRACE))
         await asyncio.sleep(self.chance.uniform(1, 5))
+        if self.publication is not None:
+            self.publication.see_to_it()
 
     async def start(self, daemon: world.Daemon) -> None:
         """Start it, and wait until it could write marks: the next fault may take the other one."""
