@@ -123,7 +123,15 @@ class RpcClient:
             commitment=self._history_commitment,
         )
         request = GetSignaturesForAddress(Pubkey.from_string(address), config)
-        return await self._spare("getSignaturesForAddress", request, list[wire.SignatureInfo])
+        listed = await self._spare("getSignaturesForAddress", request, list[wire.SignatureInfo])
+        for info in listed:  # each is asked for later, and as the next page's beginning
+            try:
+                Signature.from_string(info.signature)
+            except ValueError:
+                raise NodeProtocolError(
+                    f"{self.endpoint} lists no signature: {info.signature[:100]!r}"
+                ) from None
+        return listed
 
     async def transaction(self, signature: str) -> wire.Transaction | None:
         """One transaction; None where no endpoint has it any more. Raises NodeError."""

@@ -42,7 +42,7 @@ class AccountState(msgspec.Struct, frozen=True, gc=False):
             raise NodeProtocolError(f"account data is encoded as {self.data[1]!r}, asked for base64")
         try:
             return binascii.a2b_base64(self.data[0], strict_mode=True)
-        except binascii.Error as error:
+        except ValueError as error:  # binascii.Error is one; letters beyond ASCII are another
             raise NodeProtocolError(f"account data is not base64: {error}") from None
 
 
