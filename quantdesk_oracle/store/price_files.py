@@ -12,7 +12,9 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, Protocol
+
+import msgspec
 
 from quantdesk_oracle.errors import ConfigError, DataError
 from quantdesk_oracle.model import PriceUpdate, Source, StoredPrint, Verdict
@@ -26,18 +28,24 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE: Final = 5_000
 SUFFIXES: Final = (".parquet", ".csv")
+LARGEST: Final = Decimal(10) ** 26
+"""What the table's columns hold less than."""
+_LARGEST_RAW: Final = 2**64
+_Integer = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_MOST_PLACES: Final = 18
+_Exponent = Annotated[int, msgspec.Meta(ge=-_MOST_PLACES, le=_MOST_PLACES)]
 
 
 class PriceRow(NamedTuple):
     """One row of a file."""
 
     market: str
-    publish_time: int
-    slot: int
-    received_at: int
+    publish_time: _Integer
+    slot: _Integer
+    received_at: _Integer
     source: str
     verdict: str
-    exponent: int
+    exponent: _Exponent
     price: Decimal
     confidence: Decimal
     ema_price: Decimal | None
@@ -72,10 +80,34 @@ def _writing(path: Path) -> Iterator[RowSink]:
 def rows_of(path: Path) -> Iterator[list[PriceRow]]:
     """The rows of a file, some thousands at a time. Raises DataError that names the row which is none."""
     check_suffix(path)
+    is_csv = path.suffix == ".csv"
+    # A text's first line is its header.
+    place, read = (f"{path} line", 1) if is_csv else (f"{path} row", 0)
     try:
-        yield from _csv_rows(path) if path.suffix == ".csv" else _parquet_rows(path)
+        for some in _csv_rows(path) if is_csv else _parquet_rows(path):
+            for number, row in enumerate(some, start=read + 1):
+                _check(f"{place} {number}", row)
+            read += len(some)
+            yield some
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
+
+
+def _check(place: str, row: PriceRow) -> None:
+    """Raises DataError for values that no print has; a file may hold any, of any type."""
+    try:
+        msgspec.convert(tuple(row), PriceRow)
+        Source(row.source), Verdict(row.verdict)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise DataError(f"{place}: is no print ({error})") from None
+    for value in row[7:]:
+        if value is not None and not _is_price(value):
+            raise DataError(f"{place}: is no print ({value} is no price)")
+
+
+def _is_price(value: Decimal) -> bool:
+    places = value.as_tuple().exponent
+    return isinstance(places, int) and places >= -_MOST_PLACES and -LARGEST < value < LARGEST
 
 
 def stored_print(row: PriceRow) -> StoredPrint:
@@ -123,8 +155,8 @@ def _row(row: Any) -> PriceRow:
 
 def _raw(value: Decimal, exponent: int) -> int:
     raw = value.scaleb(-exponent)
-    if raw != raw.to_integral_value():
-        raise DataError(f"{value} is no whole number of 1e{exponent}")
+    if raw != raw.to_integral_value() or abs(raw) >= _LARGEST_RAW:
+        raise DataError(f"{value} is no whole number of 1e{exponent}, of 64 bits")
     return int(raw)
 
 
@@ -174,7 +206,7 @@ def _from_texts(path: Path, number: int, texts: list[str]) -> PriceRow:
         market, publish_time, slot, received, source, verdict, exponent, *prices = texts
         price, confidence, ema, ema_confidence = prices
         return PriceRow(
-            market, int(publish_time), int(slot), int(received), Source(source).value, Verdict(verdict).value,
+            market, int(publish_time), int(slot), int(received), source, verdict,
             int(exponent), Decimal(price), Decimal(confidence),
             Decimal(ema) if ema else None, Decimal(ema_confidence) if ema_confidence else None,
         )  # fmt: skip
@@ -209,14 +241,14 @@ def _parquet(path: Path) -> Iterator[_ParquetSink]:
     kinds |= {"exponent": pyarrow.int16()}
     kinds |= dict.fromkeys(("price", "confidence", "ema_price", "ema_confidence"), price)
     schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in PriceRow._fields])
-    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+    with parquet.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         yield _ParquetSink(writer, schema)
 
 
 def _parquet_rows(path: Path) -> Iterator[list[PriceRow]]:
     pyarrow, parquet = _pyarrow()
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
             names = tuple(file.schema_arrow.names)
             if names != PriceRow._fields:
                 raise DataError(

@@ -99,6 +99,17 @@ def test_a_file_that_failed_is_not_there(tmp_path: Path, suffix: str) -> None:
         ("a.csv", (",".join(PriceRow._fields) + "\nBTC,1,2\n").encode(), "line 2: is no print"),
         ("a.csv", (",".join(PriceRow._fields) + "\nB,1,2,3,poll,accepted,-8,x,1,,\n").encode(), "line 2"),
         ("a.csv", (",".join(PriceRow._fields) + "\nB,1,2,3,stars,accepted,-8,1,1,,\n").encode(), "line 2"),
+        (
+            "a.csv",
+            (",".join(PriceRow._fields) + "\nB,1,2,3,poll,accepted,-8,Infinity,1,,\n").encode(),
+            "no price",
+        ),
+        (
+            "a.csv",
+            (",".join(PriceRow._fields) + "\nB,1,2,3,poll,accepted,-8,1e999999999,1,,\n").encode(),
+            "no price",
+        ),
+        ("a.csv", (",".join(PriceRow._fields) + "\nB,1,2,3,poll,accepted,999999,1,1,,\n").encode(), "line 2"),
         ("a.csv", b"\xff\xfe", "cannot be read"),
         ("a.parquet", b"PAR1 not really", "is no Parquet file"),
         ("a.parquet", b"", "is no Parquet file"),
