@@ -333,7 +333,7 @@ async def test_of_a_damaged_stream_no_other_print_comes_than_was_published() -> 
         events, refused = 0, False
         try:
             async for event in read_events(httpx.Response(200, stream=Pieces(data)), 10_240):
-                found = client._read(event, [FEED], one=True)
+                found = client._read(event, [FEED])
                 events += 1
                 for update in found:
                     assert update in PUBLISHED, data
