@@ -183,7 +183,14 @@ def _sentence(detail: Any, path: Path | None) -> str:
         return f"{where}{message}"
     if detail["loc"][:2] in _URL_KEYS:
         return f"{where}{key}{variable}: {message}"
-    return f"{where}{key}{variable} is {str(detail['input'])[:_SHOWN]!r}: {message}"
+    return f"{where}{key}{variable} is {_shown(detail['input'])}: {message}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(str(value)[:_SHOWN])
+    except RecursionError:  # tables in tables, a thousand deep
+        return "nested too deeply to show"
 
 
 def _accounts(file: ConfigFile, environment: Environment, problems: list[str]) -> dict[str, tuple[str, str]]:

@@ -236,13 +236,17 @@ class _ParquetSink:
 @contextmanager
 def _parquet(path: Path) -> Iterator[_ParquetSink]:
     pyarrow, parquet = _pyarrow()
-    price = pyarrow.decimal128(38, 12)
-    kinds = {"publish_time": pyarrow.int64(), "slot": pyarrow.int64(), "received_at": pyarrow.int64()}
-    kinds |= {"exponent": pyarrow.int16()}
-    kinds |= dict.fromkeys(("price", "confidence", "ema_price", "ema_confidence"), price)
-    schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in PriceRow._fields])
+    schema = _layout(pyarrow)
+    # Checksums, because neither Parquet nor zstd notices a bit that has changed.
     with parquet.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         yield _ParquetSink(writer, schema)
+
+
+def _layout(pyarrow: Any) -> Any:
+    kinds = dict.fromkeys(("publish_time", "slot", "received_at"), pyarrow.int64())
+    kinds |= {"exponent": pyarrow.int16()}
+    kinds |= dict.fromkeys(("price", "confidence", "ema_price", "ema_confidence"), pyarrow.decimal128(38, 12))
+    return pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in PriceRow._fields])
 
 
 def _parquet_rows(path: Path) -> Iterator[list[PriceRow]]:
@@ -254,6 +258,8 @@ def _parquet_rows(path: Path) -> Iterator[list[PriceRow]]:
                 raise DataError(
                     f"{path}: its columns are {', '.join(names)}; expected {', '.join(PriceRow._fields)}"
                 )
+            if not file.schema_arrow.equals(_layout(pyarrow)):
+                raise DataError(f"{path}: its columns have other types than those of a file of `export`")
             for batch in file.iter_batches(ROWS_AT_ONCE):
                 columns = (column.to_pylist() for column in batch.columns)
                 yield [PriceRow(*values) for values in zip(*columns, strict=True)]

@@ -197,6 +197,8 @@ class Spool:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
                 raise _spool_error(self.path, error) from error
             self._set_aside(str(error))
+        except UnicodeDecodeError as error:  # a text in it, or what SQLite says of it and repeats from it
+            self._set_aside(str(error))
         except OSError as error:
             raise SpoolError(f"the spool {self.path} cannot be used: {error.strerror}") from error
         try:
@@ -215,6 +217,8 @@ class Spool:
         connection = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
+        # A damaged name of a kind is a kind that nobody knows, not an error.
+        connection.text_factory = lambda text: text.decode(errors="replace")
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
@@ -224,6 +228,7 @@ class Spool:
             if found not in (0, FORMAT):
                 raise _damaged(f"format {found}, expected {FORMAT}")
             connection.executescript(_SCHEMA)
+            _check_columns(connection)
             connection.execute(f"PRAGMA user_version = {FORMAT}")
         except BaseException:
             connection.close()
@@ -389,19 +394,31 @@ def _checksum(kind: str, payload: bytes | None) -> int:
     return zlib.crc32(payload or b"", zlib.crc32(kind.encode()))
 
 
+def _check_columns(connection: sqlite3.Connection) -> None:
+    """Raise for a file whose tables are called alike and made otherwise: their own description is damaged."""
+    try:
+        connection.execute(
+            "SELECT seq, kind, market, instant, healable, payload, checksum FROM spooled LIMIT 0"
+        )
+        connection.execute("SELECT seq, kind, payload, cause, at FROM refused LIMIT 0")
+        connection.execute("SELECT kind, market, first, last, rows FROM gaps LIMIT 0")
+    except sqlite3.OperationalError as error:
+        raise _damaged(str(error)) from error
+
+
 def _check(connection: sqlite3.Connection) -> None:
     """Raise for a file that is damaged; damage in nothing but its indexes is repaired, and no row lost."""
-    damage = _verdict(connection, "integrity_check")
-    if damage != "ok" and _verdict(connection, "quick_check") == "ok":
+    damage = _verdict(connection.execute("PRAGMA integrity_check(1)"))
+    if damage != "ok" and _verdict(connection.execute("PRAGMA quick_check(1)")) == "ok":
         with contextlib.suppress(sqlite3.IntegrityError):
             connection.execute("REINDEX")
-        damage = _verdict(connection, "integrity_check")
+        damage = _verdict(connection.execute("PRAGMA integrity_check(1)"))
     if damage != "ok":
         raise _damaged(damage)
 
 
-def _verdict(connection: sqlite3.Connection, check: str) -> str:
-    return str(connection.execute(f"PRAGMA {check}(1)").fetchone()[0])
+def _verdict(check: sqlite3.Cursor) -> str:
+    return str(check.fetchone()[0])
 
 
 def _damaged(what: str) -> sqlite3.DatabaseError:

@@ -309,7 +309,8 @@ STREAM = b"".join(
     b"data:" + json.dumps({"binary": {"encoding": "hex", "data": [update.hex()]}}).encode() + b"\r\n\n"
     for update in UPDATES
 )
-PUBLISHED = [update for data in UPDATES for update in decode_accumulator_update(data)]
+PUBLISHED = [update._replace(slot=0) for data in UPDATES for update in decode_accumulator_update(data)]
+"""Without their slots: those are proven by the guardians' signatures, which are not verified."""
 
 
 class Pieces(httpx.AsyncByteStream):
@@ -336,7 +337,7 @@ async def test_of_a_damaged_stream_no_other_print_comes_than_was_published() -> 
                 found = client._read(event, [FEED])
                 events += 1
                 for update in found:
-                    assert update in PUBLISHED, data
+                    assert update._replace(slot=0) in PUBLISHED, data
         except NodeProtocolError:
             refused = True
         tally.end("refused" if refused or events < len(UPDATES) else "used")
