@@ -151,6 +151,16 @@ def _print(
         "account": feed.pubkey,
         "slot": update.slot,
     }
+    judgement = judge(update, market.storage, now)
+    if judgement.verdict is Verdict.REJECTED:
+        assert judgement.reason is not None
+        return fail(
+            Code.REJECTED,
+            feed.name,
+            f"{said} It would be rejected: {judgement.reason}.",
+            _CURES.get(judgement.reason, "Wait for the next print; if it stays, see docs/errors.md."),
+            **figures,
+        )
     freshness = freshness_of(update, now, max(slot, update.slot), market.use)
     if freshness is Freshness.DEAD:
         if generation is Generation.LEGACY:
@@ -162,16 +172,6 @@ def _print(
             feed.name,
             f"{said} That is older than {market.use.stale / SECOND:.0f} s: no marks are made of it.",
             f"If Pyth is well, this account is not pushed any more: {_instead(feed)}",
-            **figures,
-        )
-    judgement = judge(update, market.storage, now)
-    if judgement.verdict is Verdict.REJECTED:
-        assert judgement.reason is not None
-        return fail(
-            Code.REJECTED,
-            feed.name,
-            f"{said} It would be rejected: {judgement.reason}.",
-            _CURES.get(judgement.reason, "Wait for the next print; if it stays, see docs/errors.md."),
             **figures,
         )
     if judgement.verdict is not Verdict.ACCEPTED:

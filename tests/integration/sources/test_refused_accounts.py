@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +31,6 @@ SOMEBODY = "SysvarC1ock11111111111111111111111111111111"
 FROZEN = 1_720_000_000
 """July 2024."""
 DEVNET_SOL = "J83w4HKfqxwcq3BEMMkPFSppX3gqekLyLJBexebFVkix"
-NOW = int(time.time())
 
 
 class Planted(NamedTuple):
@@ -46,12 +44,7 @@ class Planted(NamedTuple):
 
 
 PLANTED = {
-    "PARTIAL": Planted(
-        RECEIVER,
-        encoder.price_update_v2(signatures=5, publish_time=NOW, slot=600_000_000),
-        "not_full",
-        "feed.rejected",
-    ),
+    "PARTIAL": Planted(RECEIVER, encoder.price_update_v2(signatures=5), "not_full", "feed.rejected"),
     "FOREIGN": Planted(SOMEBODY, encoder.price_update_v2(), "wrong_owner", "feed.wrong_owner"),
     "OTHER": Planted(RECEIVER, encoder.price_update_v2(feed_id=bytes(32)), "wrong_feed", "feed.wrong_feed"),
     "DEVNET": Planted(
