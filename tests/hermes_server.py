@@ -26,6 +26,8 @@ class Published(NamedTuple):
     fields: dict[str, Any]
     damaged: bool = False
     """Whether its proof does not lead to the root."""
+    text: str | None = None
+    """What answers say instead of the update's hexadecimal digits; None: those."""
 
     @property
     def update(self) -> bytes:
@@ -180,7 +182,7 @@ def _first(prints: list[Published], feed_id: bytes, publish_time: int) -> Publis
 
 
 def _answer(prints: list[Published | None]) -> dict[str, Any]:
-    updates = [one.update.hex() for one in prints if one is not None]
+    updates = [one.text or one.update.hex() for one in prints if one is not None]
     return {"binary": {"encoding": "hex", "data": updates}, "parsed": None}
 
 

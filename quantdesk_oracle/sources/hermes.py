@@ -26,6 +26,7 @@ from quantdesk_oracle.errors import (
     NodeRefusesError,
     RateLimitedError,
 )
+from quantdesk_oracle.model import Reason
 from quantdesk_oracle.pyth.accumulator import decode_accumulator_updates
 from quantdesk_oracle.sources.bounded import UNCOMPRESSED, Connections, read_body, read_events
 from quantdesk_oracle.sources.budget import Budget
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from quantdesk_oracle.clock import Clock
     from quantdesk_oracle.config import HermesSettings
-    from quantdesk_oracle.model import PriceUpdate, Reason
+    from quantdesk_oracle.model import PriceUpdate
 
 LATEST: Final = "/v2/updates/price/latest"
 STREAM: Final = "/v2/updates/price/stream"
@@ -231,19 +232,21 @@ class HermesClient:
     def _read(self, content: bytes, feed_ids: Sequence[bytes]) -> list[PriceUpdate]:
         """The verified prints of the asked feeds in an answer of now."""
         try:
-            return decode_accumulator_updates(_updates(content, _Answer), frozenset(feed_ids))
+            updates = [_bytes(text) for text in _texts(content, _Answer)]
+            return decode_accumulator_updates(updates, frozenset(feed_ids))
         except DecodeError as error:
             raise NodeProtocolError(f"no accumulator update: {error}") from None
 
     def _read_past(self, content: bytes, feed_ids: Sequence[bytes], kind: Any) -> Prints:
         """The same of the past: what cannot be read will not be another time, and is counted."""
-        updates, wanted = _updates(content, kind), frozenset(feed_ids)
+        texts, wanted = _texts(content, kind), frozenset(feed_ids)
         with contextlib.suppress(DecodeError):
+            updates = [_bytes(text) for text in texts]
             return Prints(decode_accumulator_updates(updates, wanted), Counter())  # a tenth of the work
         prints = Prints([], Counter())
-        for update in updates:
+        for text in texts:
             try:
-                prints.updates.extend(decode_accumulator_updates([update], wanted))
+                prints.updates.extend(decode_accumulator_updates([_bytes(text)], wanted))
             except DecodeError as error:
                 prints.unreadable[error.reason] += 1
         return prints
@@ -307,19 +310,31 @@ def _client(settings: HermesSettings, url: SecretStr, name: str, clock: Clock) -
     )
 
 
-def _updates(content: bytes, kind: Any) -> list[bytes]:
+class _Text(NamedTuple):
+    """An update as it stands in an answer."""
+
+    encoding: Literal["hex", "base64"]
+    text: str
+
+
+def _texts(content: bytes, kind: Any) -> list[_Text]:
     """The updates in an answer, ``kind``: one object, or a list of them. Raises NodeProtocolError."""
     try:
         found = msgspec.json.decode(content, type=kind)
-        answers: list[_Answer] = found if isinstance(found, list) else [found]
-        return [_bytes(answer.binary.encoding, text) for answer in answers for text in answer.binary.data]
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise NodeProtocolError(f"an answer that cannot be read: {error}") from None
+    answers: list[_Answer] = found if isinstance(found, list) else [found]
+    return [_Text(answer.binary.encoding, text) for answer in answers for text in answer.binary.data]
 
 
-def _bytes(encoding: str, text: str) -> bytes:
-    """Raises ValueError, of which binascii.Error is one."""
-    return bytes.fromhex(text) if encoding == "hex" else base64.b64decode(text, validate=True)
+def _bytes(text: _Text) -> bytes:
+    """Raises DecodeError for what is no text of its encoding."""
+    try:
+        if text.encoding == "hex":
+            return bytes.fromhex(text.text)
+        return base64.b64decode(text.text, validate=True)
+    except ValueError:  # binascii.Error is one
+        raise DecodeError(Reason.BAD_TEXT, 0, repr(text.text[:20]), f"text in {text.encoding}") from None
 
 
 def _most_bytes(feeds: int, updates: int) -> int:

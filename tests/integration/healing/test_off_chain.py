@@ -48,6 +48,10 @@ class Past:
         """Let the proof of a published print lead nowhere."""
         self.server.published[number] = self.server.published[number]._replace(damaged=True)
 
+    def garble(self, number: int) -> None:
+        """Let a published print be told in what are no hexadecimal digits."""
+        self.server.published[number] = self.server.published[number]._replace(text="no digits")
+
     async def backfill(
         self, source: Source, *, dry_run: bool = False, before: Sequence[str] = ()
     ) -> list[FeedReport]:
@@ -148,6 +152,18 @@ async def test_an_update_that_cannot_be_read_is_counted_and_stops_nothing(past: 
     rejected = sum((report.tally.rejected for report in reports), Counter[Reason]())
     assert set(rejected) == {Reason.BAD_VERIFICATION}
     assert sum(report.tally.inserted for report in reports) == 89
+
+
+@pytest.mark.parametrize("source", [Source.HERMES, Source.BENCHMARKS])
+async def test_an_update_that_is_no_hexadecimal_text_is_counted_and_not_asked_for_for_ever(
+    past: Past, source: Source
+) -> None:
+    past.garble(7)
+    async with asyncio.timeout(30):
+        reports = await past.backfill(source)
+    assert await past.rows() == 89
+    rejected = sum((report.tally.rejected for report in reports), Counter[Reason]())
+    assert set(rejected) == {Reason.BAD_TEXT}
 
 
 async def test_the_next_hermes_is_asked_where_one_fails(past: Past) -> None:
