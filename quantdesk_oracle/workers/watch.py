@@ -79,8 +79,8 @@ class WatchWorker:
         """Feeds of which nothing had been stored."""
         self._looked_at = clock.now()
         """When the feeds were looked at last; at the start, when this process began."""
-        self._watched: tuple[int, ...] | None = None
-        """The connections that watch, by their numbers; None: nobody does."""
+        self._watched: frozenset[tuple[int, int]] = frozenset()
+        """The connections that watched at the last look."""
         self._since_slot = 0
         self.begun = False
         """Whether the first watch of this process has begun."""
@@ -93,7 +93,18 @@ class WatchWorker:
 
     def has_begun(self, market: str) -> bool:
         """Whether this process has begun to watch all feeds of a market, and noted what was missed before."""
+        if self._is_back():
+            return False
         return all(key in self._begun for key in self._feeds if key.market == market)
+
+    def _is_back(self) -> bool:
+        """Whether a connection stands of which the last look knew nothing: what was missed before it is to be noted."""
+        standing = self._connections(lambda one: one.connected)
+        return bool(standing) and standing.isdisjoint(self._watched)
+
+    def _connections(self, counts: Callable[[Subscription], bool]) -> frozenset[tuple[int, int]]:
+        """The connections of the subscriptions that count: whose it is, and its number."""
+        return frozenset((at, one.connections) for at, one in enumerate(self._subscriptions) if counts(one))
 
     async def run(self) -> None:
         """Until cancelled; a database that is away only delays."""
@@ -106,16 +117,16 @@ class WatchWorker:
 
     async def look(self) -> None:
         """Note a break in the watch since the last look; else, now and then, move the watermarks."""
-        connections = tuple(one.connections for one in self._subscriptions if self._watches(one))
+        connections = self._connections(self._watches)
         slot, feeds = self._markets.highest_slot, self._feeds
         self._begun &= feeds.keys()
         if slot:
             await self._mark_new(feeds, slot)
             self._looked_at = self._clock.now()
         if not connections or not slot:
-            self._watched = None
+            self._watched = frozenset()
             return
-        unbroken = self._watched is not None and bool(set(connections) & set(self._watched))
+        unbroken = not connections.isdisjoint(self._watched)
         if not unbroken or self._dropped != self._prices.dropped:
             cause = "dropped" if unbroken else "disconnected"
             await self._begin(feeds, slot, cause if self.begun else "start")

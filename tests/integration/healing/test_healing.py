@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from quantdesk_oracle.model import Generation
-from tests.integration.healing.world import HealingWorld, Start
+from quantdesk_oracle.model import SECOND, Generation
+from tests.integration.healing.world import START, HealingWorld, Start
 
 
 async def causes(world: HealingWorld) -> list[tuple[str, str]]:
@@ -64,11 +64,15 @@ async def test_a_daemon_that_is_killed_before_it_ever_watched_leaves_no_hole(sta
 
 async def test_a_connection_is_watched_from_the_first_slot_on_that_it_tells(start: Start) -> None:
     """Just connected again, the newest slot that is known is the one from before the outage."""
-    faults: list[dict[str, object]] = [{"kind": "refuse", "at": 60, "for": 60}, {"kind": "close", "at": 60}]
-    faults.append({"kind": "status", "at": 60, "for": 90, "methods": ["*"]})
-    faults.append({"kind": "delay", "by": 3, "at": 115, "for": 30, "methods": ["slotNotification"]})
+    faults: list[dict[str, object]] = [{"kind": "close", "at": 60}, {"kind": "refuse", "at": 60, "for": 40}]
+    faults.append({"kind": "status", "at": 60, "for": 70, "methods": ["getMultipleAccounts", "getSlot"]})
+    faults.append({"kind": "drop", "at": 60, "for": 70, "methods": ["slotNotification"]})
     world = await start(faults=faults)
-    await world.start_daemon()
+    parts = await world.start_daemon()
+    await world.run(60)
+    while not parts.subscription.connected:
+        await world.run(1)
+    assert world.clock.now() < START + 130 * SECOND  # nothing has told of a slot yet
     await world.run(200)
     await world.until_healed()
     assert await causes(world) == [("disconnected", "closed")]
@@ -91,7 +95,7 @@ async def test_what_was_pushed_while_the_daemon_was_down_is_read_back(start: Sta
 
 async def test_an_outage_of_the_connection_is_a_gap_and_is_closed(start: Start) -> None:
     faults = [{"kind": "refuse", "at": 60, "for": 120}, {"kind": "close", "at": 60}]
-    faults.append({"kind": "status", "at": 60, "for": 120, "methods": ["*"]})
+    faults.append({"kind": "status", "at": 60, "for": 70, "methods": ["getMultipleAccounts", "getSlot"]})
     world = await start(faults=faults)
     await world.start_daemon()
     await world.run(240)
@@ -192,6 +196,28 @@ async def test_a_boundary_waits_for_the_gap_that_its_print_may_lie_in_and_for_no
     await world.until_healed()
     await world.run(5)
     assert healing.healed(btc, down + 1)
+
+
+async def test_a_connection_that_is_back_prices_no_boundary_before_what_it_missed_is_noted(
+    start: Start,
+) -> None:
+    faults: list[dict[str, object]] = [{"kind": "close", "at": 60}, {"kind": "refuse", "at": 60, "for": 20}]
+    world = await start(faults=faults)
+    parts = await world.start_daemon()
+    await world.run(70)
+    btc, boundary = parts.markets.by_symbol["BTC-PERP"], world.clock.now()
+    assert not parts.subscription.connected
+    unnoted = 0
+    while not await world.fetch("SELECT FROM oracle_gaps"):
+        await world.clock.advance(0.1)
+        if parts.subscription.connected and not await world.fetch("SELECT FROM oracle_gaps"):
+            unnoted += 1
+            assert not parts.healing.healed(btc, boundary)
+    assert unnoted
+    await world.run(2)
+    await world.until_healed()
+    await world.run(6)
+    assert parts.healing.healed(btc, boundary)
 
 
 async def test_live_polling_goes_on_while_a_gap_heals_under_a_tight_budget(start: Start) -> None:
