@@ -30,6 +30,7 @@ from quantdesk_oracle.workers.history_reader import chain_reader
 from quantdesk_oracle.workers.ingest import Ingest
 from quantdesk_oracle.workers.journal import Journal
 from quantdesk_oracle.workers.marks import MarkWorker
+from quantdesk_oracle.workers.past import PastWorker
 from quantdesk_oracle.workers.position_health import PositionHealth
 from quantdesk_oracle.workers.roster import Roster
 from quantdesk_oracle.workers.samples import SampleWorker
@@ -82,6 +83,7 @@ class Parts:
     mark_worker: MarkWorker
     funding: FundingWorker
     estimates: EstimateWorker
+    past: PastWorker
     heartbeat: Heartbeat
     upkeep: UpkeepWorker
     status: Status
@@ -210,6 +212,7 @@ def assemble(world: World, markets: Markets) -> Parts:
         mark_worker=mark_worker,
         funding=funding,
         estimates=EstimateWorker(markets, database, clock),
+        past=PastWorker(markets, database, clock),
         heartbeat=heartbeat,
         upkeep=UpkeepWorker(database, journal, clock),
         status=status,

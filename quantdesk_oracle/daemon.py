@@ -251,6 +251,7 @@ class Daemon:
         start("marks", parts.mark_worker.run())
         start("funding", parts.funding.run())
         start("estimates", parts.estimates.run())
+        start("past", parts.past.run())
         if parts.positions is not None:
             start("positions", parts.positions.run())
         start("status", parts.status.run())
@@ -295,6 +296,7 @@ class Daemon:
             "samples",
             "funding",
             "estimates",
+            "past",
             "journal",
             "status",
             "clock_guard",

@@ -31,6 +31,7 @@ def tell_more(parts: Parts, world: World, instance: Instance) -> None:
         "hermes": lambda: _hermes(parts),
         "gaps": lambda: _open_gaps(parts),
         "spool": lambda: _spool(world),
+        "queues": lambda: _queues(parts),
         "events": lambda: [_event(event) for event in parts.journal.recent],
     }
 
@@ -81,8 +82,21 @@ def _open_gaps(parts: Parts) -> int:
 
 
 def _spool(world: World) -> dict[str, Any]:
-    backlog = world.backlog
-    return {"rows": backlog.rows if backlog is not None else 0}
+    backlog, capacity = world.backlog, world.settings.database.spool_bytes
+    if backlog is None:
+        return {"rows": 0, "bytes": 0, "capacity": capacity, "oldest": None}
+    oldest = backlog.oldest_instant
+    return {
+        "rows": backlog.rows,
+        "bytes": backlog.bytes,
+        "capacity": capacity,
+        "oldest": None if oldest is None else oldest / SECOND,
+    }
+
+
+def _queues(parts: Parts) -> dict[str, int]:
+    """Rows in memory that wait to be written, by table."""
+    return {writer.table: writer.waiting for writer in parts.writers.values()}
 
 
 def _event(event: Event) -> dict[str, Any]:

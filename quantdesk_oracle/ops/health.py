@@ -6,6 +6,7 @@
 | `/livez`   | 200 while the event loop moves, else 503; JSON with the age of its last beat             |
 | `/readyz`  | 200 when every market is served, else 503; JSON with every reason                        |
 | `/status`  | JSON: all that the loop last said of itself, and whether it still moves                  |
+| `/charts`  | JSON: each market's last minutes second by second, its settled rates, its day's coverage |
 | `/`        | the paths; a page, once one is handed in                                                 |
 """
 
@@ -71,6 +72,9 @@ class Probe(Protocol):
     def status(self) -> dict[str, Any]:
         """As of the loop's last snapshot; anything that JSON holds, Decimals (as strings), enums, dataclasses."""
 
+    def charts(self) -> dict[str, Any]:
+        """What is drawn of each market, by its symbol."""
+
 
 class HealthServer:
     """Serves ``metrics`` and what ``probe`` says on ``host``:``port`` (0: any free port).
@@ -94,6 +98,7 @@ class HealthServer:
         self._alive_limit, self._request_timeout = alive_limit, request_timeout
         routes: dict[str, Route] = {
             "/": self._index,
+            "/charts": self._charts,
             "/livez": self._livez,
             "/metrics": self._scrape,
             "/readyz": self._readyz,
@@ -163,6 +168,9 @@ class HealthServer:
 
     def _status(self) -> Response:
         return _json(HTTPStatus.OK, {**self._probe.status(), "loop": self._loop()})
+
+    def _charts(self) -> Response:
+        return _json(HTTPStatus.OK, self._probe.charts())
 
     def _loop(self) -> dict[str, object]:
         age = self._probe.heartbeat_age()

@@ -59,6 +59,11 @@ class Backlog:
         return self._spool.contents.rows
 
     @property
+    def bytes(self) -> int:
+        """What they take."""
+        return self._spool.contents.bytes
+
+    @property
     def oldest_instant(self) -> int | None:
         """The smallest instant (µs) that waits; None where nothing does."""
         return self._spool.contents.oldest

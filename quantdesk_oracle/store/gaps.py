@@ -232,6 +232,17 @@ def _gap(row: Any, symbols: Mapping[UUID, str]) -> Gap:
     )
 
 
+async def parts_with_prints(
+    database: Database, market: UUID, start: int, width: int, parts: int
+) -> list[bool]:
+    """Whether a market has prints in each of the ``parts`` of ``width`` (µs) from ``start`` (µs) on."""
+    async with database.connection("cannot look for stored prints") as connection:
+        rows = await connection.fetch(
+            query("parts_with_prints"), market, to_timestamp(start), width / SECOND, parts
+        )
+    return [row["printed"] for row in rows]
+
+
 async def prints_by_part(database: Database, market: UUID, start: int, end: int, parts: int) -> list[int]:
     """How many prints a market has in each of ``parts`` equal parts of [start, end) (µs)."""
     seconds = (end - start) / parts / SECOND

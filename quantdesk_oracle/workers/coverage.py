@@ -28,7 +28,7 @@ class Cover(StrEnum):
 
 
 def cover_parts(prints: Sequence[int], gaps: Sequence[Gap], start: int, end: int) -> list[Cover]:
-    """How each of the equal parts of [start, end) (µs) is covered; ``prints`` has each part's count."""
+    """How each of the equal parts of [start, end) (µs) is covered; ``prints`` has each's count, or whether any."""
     width = (end - start) / len(prints)
     parts = [Cover.PRINTS if count else Cover.EMPTY for count in prints]
     for gap in gaps:

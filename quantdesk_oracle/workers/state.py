@@ -18,6 +18,7 @@ from quantdesk_oracle.pricing.settlement import Estimate
 from quantdesk_oracle.pricing.use import IndexUse, UseLimits
 from quantdesk_oracle.store.gaps import FeedKey
 from quantdesk_oracle.store.markets import MarketRow, ParameterVersion
+from quantdesk_oracle.workers.past import Past
 
 
 class Change(NamedTuple):
@@ -69,6 +70,7 @@ class MarketState:
         self.mark_price: Decimal | None = None
         self.estimate: Estimate | None = None
         """Of the interval that runs, as of its own instant; None before the first."""
+        self.past = Past()
         self.freshness = Freshness.UNPROVEN
         self.second_source = SecondOpinion()
         """Whoever reads a second source lets it hear its prints."""

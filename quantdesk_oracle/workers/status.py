@@ -140,8 +140,8 @@ class Status:
             if number and number % TURN == 0:
                 await self._clock.sleep(PAUSE)
             market = self._market(state, refused)
-            price = None if market.price is None else float(market.price)
-            self._recent.setdefault(state.symbol, Recent()).note(state, price, market.freshness)
+            recent = self._recent.setdefault(state.symbol, Recent())
+            recent.note(state, market.price, market.confidence, market.freshness)
             self.on_market(market)
             markets.append(market)
         self._recent = {market.market: self._recent[market.market] for market in markets}
@@ -175,9 +175,16 @@ class Status:
         return self._readiness
 
     def status(self) -> dict[str, Any]:
-        # Charts are put together for those who ask: a second's worth of them for 2,000 markets is 10 MB.
-        recent = {symbol: recent.shown() for symbol, recent in self._recent.items()} if self._status else {}
-        return {**self._status, "recent": recent}
+        return self._status
+
+    def charts(self) -> dict[str, Any]:
+        # Put together for those who ask: some 10 kB a market.
+        past = {symbol: state.past for symbol, state in self._markets.by_symbol.items()}
+        return {
+            symbol: {**recent.shown(), **past[symbol].shown()}
+            for symbol, recent in self._recent.items()
+            if symbol in past
+        }
 
     def _market(self, state: MarketState, refused: Mapping[str, str | None]) -> MarketStatus:
         now, slot = self._clock.now(), self._markets.highest_slot

@@ -230,7 +230,7 @@ async def test_a_password_is_nowhere_but_in_the_environment(
     await asyncio.sleep(4)
     assert daemon.process is not None
     said = [Path(f"/proc/{daemon.process.pid}/cmdline").read_text()]  # noqa: ASYNC240
-    said += [await daemon.page(path) for path in ("/", "/status", "/readyz", "/metrics")]
+    said += [await daemon.page(path) for path in ("/", "/status", "/charts", "/readyz", "/metrics")]
     said.append((tmp_path / "one" / "spool.sqlite3").read_bytes().decode("latin-1"))
     await asyncio.to_thread(killable.start)
     await world.until_spool_is_empty(daemon)

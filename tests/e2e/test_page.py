@@ -114,7 +114,6 @@ class World:
             "ready": not self.reasons,
             "reasons": self.reasons,
             "markets": self.markets,
-            "recent": {one.market: recent(self.states.get(one.market, "f" * 300)) for one in self.markets},
             "slot": 447_000_000,
             "subscription": {"connected": True},
             "polling": {"failing": None},
@@ -131,6 +130,9 @@ class World:
             "rejected": {},
             "reconnects": 0,
         }
+
+    def charts(self) -> dict[str, Any]:
+        return {one.market: recent(self.states.get(one.market, "f" * 300)) for one in self.markets}
 
 
 @pytest.fixture

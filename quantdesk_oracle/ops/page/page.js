@@ -185,12 +185,12 @@ function showEvents(events) {
   }));
 }
 
-function show(status, ready) {
+function show(status, ready, charts) {
   if (!status.markets) throw new Error("it is only just starting");
   showState(status, ready);
   const up = status.started ? `, up ${span(status.now - status.started)}` : "";
   byId("about").textContent = `${status.instance || ""} ${status.version || ""}${up}`;
-  byId("markets").replaceChildren(...status.markets.map((market) => card(market, status.recent[market.market])));
+  byId("markets").replaceChildren(...status.markets.filter((market) => charts[market.market]).map((market) => card(market, charts[market.market])));
   showSources(status); showDatabase(status); showWritten(status); showEvents(status.events || []);
 }
 
@@ -207,7 +207,7 @@ async function ask(path) {
 
 async function round() {
   try {
-    if (!paused && !document.hidden) show(...await Promise.all([ask("/status"), ask("/readyz")]));
+    if (!paused && !document.hidden) show(...await Promise.all([ask("/status"), ask("/readyz"), ask("/charts")]));
   } catch (error) {
     unreachable(error);
   } finally {

@@ -27,7 +27,7 @@ from quantdesk_oracle.ops.metrics import CONTENT_TYPE, Metrics
 from quantdesk_oracle.ops.wsgi import MAX_CONNECTIONS, MAX_REQUEST, Response
 
 FEED = "BTC-PERP/core_upgraded"
-PATHS = ("/", "/livez", "/metrics", "/readyz", "/status")
+PATHS = ("/", "/charts", "/livez", "/metrics", "/readyz", "/status")
 PATIENCE = 10.0
 
 
@@ -38,6 +38,7 @@ class FakeProbe:
         self.age = 0.5
         self.reasons: tuple[NotReady, ...] = ()
         self.snapshot: dict[str, Any] = {"markets": {}}
+        self.drawn: dict[str, Any] = {}
 
     def heartbeat_age(self) -> float:
         return self.age
@@ -47,6 +48,9 @@ class FakeProbe:
 
     def status(self) -> dict[str, Any]:
         return self.snapshot
+
+    def charts(self) -> dict[str, Any]:
+        return self.drawn
 
 
 class Served:
@@ -187,6 +191,16 @@ def test_status_is_the_last_snapshot_and_whether_the_loop_still_moves(served: Se
         "ratio": None,
         "loop": {"alive": False, "age_seconds": 11.0, "limit_seconds": 10.0},
     }
+
+
+def test_charts_are_apart_from_the_status_and_exact(served: Served) -> None:
+    served.probe.drawn = {
+        "BTC-PERP": {"prices": [1.5, None], "rates": [{"rate": Decimal("-0.000012500000")}]}
+    }
+    assert served.http.get("/charts").json() == {
+        "BTC-PERP": {"prices": [1.5, None], "rates": [{"rate": "-0.000012500000"}]}
+    }
+    assert "prices" not in served.http.get("/status").text
 
 
 def test_the_root_lists_the_paths_until_it_is_a_page(serve: Serve) -> None:
