@@ -22,6 +22,7 @@ from quantdesk_oracle.store.publication import Insert, publishing
 from quantdesk_oracle.store.writer import BatchWriter
 from quantdesk_oracle.workers.books import BookReader, patience_of
 from quantdesk_oracle.workers.clock_guard import ClockGuard
+from quantdesk_oracle.workers.disk_watch import DiskWatch
 from quantdesk_oracle.workers.drain import DrainWorker, Outlet
 from quantdesk_oracle.workers.estimates import EstimateWorker
 from quantdesk_oracle.workers.funding import FundingWorker
@@ -85,6 +86,7 @@ class Parts:
     estimates: EstimateWorker
     past: PastWorker
     heartbeat: Heartbeat
+    disk_watch: DiskWatch
     upkeep: UpkeepWorker
     status: Status
     subscription: Subscription
@@ -196,7 +198,10 @@ def assemble(world: World, markets: Markets) -> Parts:
     status = Status(markets, ingest, clock_guard, heartbeat, clock, poller, subscription)
     trouble.status = status
     status.book_trouble = lambda: books.unreadable
-    status.hermes_trouble = lambda: next((one.failing for one in hermes if one.failing), None)
+    status.hermes_trouble = lambda: next(((o.failing_kind, o.failing) for o in hermes if o.failing), None)
+    status.websocket_trouble = partial(_websocket_trouble, subscriptions)
+    status.disk_trouble = lambda: disk_watch.trouble
+    disk_watch = DiskWatch(settings.state_dir, journal, clock, metrics.state_dir_free_bytes.set)
     positions = PositionHealth(markets, database, journal, clock) if settings.refresh_positions else None
     parts = Parts(
         positions=positions,
@@ -214,6 +219,7 @@ def assemble(world: World, markets: Markets) -> Parts:
         estimates=EstimateWorker(markets, database, clock),
         past=PastWorker(markets, database, clock),
         heartbeat=heartbeat,
+        disk_watch=disk_watch,
         upkeep=UpkeepWorker(database, journal, clock),
         status=status,
         subscription=subscription,
@@ -228,6 +234,13 @@ def assemble(world: World, markets: Markets) -> Parts:
         parts.drain = _drain(world.backlog, parts, clock, settings.database.batch_rows)
     status.numbers = parts.numbers
     return parts
+
+
+def _websocket_trouble(subscriptions: Sequence[Subscription]) -> str | None:
+    """Why no subscription stands; None where one does, or none has ended yet."""
+    if any(one.connected for one in subscriptions):
+        return None
+    return next((one.failing for one in subscriptions if one.failing), None)
 
 
 def _timed(
@@ -335,7 +348,7 @@ class _Trouble:
     status: Status | None = None
 
     def __init__(self) -> None:
-        self._tables: dict[str, str] = {}
+        self._tables: dict[str, DatabaseError] = {}
 
     def refused(self, table: str, row: object, error: Exception) -> None:
         log.error("row.refused", table=table, row=repr(row)[:500], cause=str(error))
@@ -350,7 +363,7 @@ class _Trouble:
         if error is None:
             self._tables.pop(table, None)
         else:
-            self._tables[table] = str(error)
+            self._tables[table] = error
         if self.status is not None:
             self.status.database_trouble = next(iter(self._tables.values()), None)
         if self.journal is not None and before is not bool(self._tables):

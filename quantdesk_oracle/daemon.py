@@ -246,6 +246,7 @@ class Daemon:
         start("clock_guard", parts.clock_guard.run())
         if self._instances is not None:
             start("instances", self._instances.run())
+        start("disk_watch", parts.disk_watch.run())
         start("upkeep", parts.upkeep.run())
         start("samples", parts.samples.run())
         start("marks", parts.mark_worker.run())
@@ -300,6 +301,7 @@ class Daemon:
             "journal",
             "status",
             "clock_guard",
+            "disk_watch",
             "upkeep",
             "drain",
         )
@@ -314,7 +316,7 @@ class Daemon:
             await supervisor.finish(name, deadline - loop.time())
             unwritten += writer.waiting
         if unwritten:
-            log.error("rows.unwritten", rows=unwritten, cause=parts.status.database_trouble)
+            log.error("rows.unwritten", rows=unwritten, cause=str(parts.status.database_trouble))
         await self._say_stopped()
         await self._close()
         log.info("daemon.stopped", rows_unwritten=unwritten)

@@ -38,6 +38,9 @@ def tell_more(parts: Parts, world: World, instance: Instance) -> None:
 
 def _measure(metrics: Metrics, readiness: Readiness, clock_difference: float) -> None:
     metrics.ready.set(readiness.ready)
+    counts = readiness.counts
+    for code, gauge in metrics.trouble.items():
+        gauge.set(counts[code])
     metrics.clock_difference.set(clock_difference)
 
 

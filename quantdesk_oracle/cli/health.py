@@ -42,6 +42,6 @@ def _alive_lines(body: Any) -> list[str]:
 
 
 def _ready_lines(body: Any) -> list[str]:
-    if body["ready"]:
-        return ["ready"]
-    return ["not ready:", *(f"  {reason['code']}: {reason['sentence']}" for reason in body["reasons"])]
+    reasons = [f"  {reason['code']}: {reason['sentence']}" for reason in body["reasons"]]
+    warnings = [f"  warning: {one['code']}: {one['sentence']}" for one in body["warnings"]]
+    return ["ready" if body["ready"] else "not ready:", *reasons, *warnings]

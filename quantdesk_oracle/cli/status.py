@@ -35,6 +35,7 @@ def status(
 def _lines(body: dict[str, Any], ready: dict[str, Any]) -> list[str]:
     lines = ["ready" if ready["ready"] else "NOT READY"]
     lines += [f"  {reason['code']}: {reason['sentence']}" for reason in ready["reasons"]]
+    lines += [f"  warning: {one['code']}: {one['sentence']}" for one in ready["warnings"]]
     lines += [_market(market) for market in body.get("markets", ())]
     lines += [_instance(one) for one in body.get("instances", ())]
     rows = body.get("rows", {})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,20 +14,12 @@ import httpx
 from quantdesk_oracle import __version__
 from quantdesk_oracle.config.accounts import account_problems
 from quantdesk_oracle.doctor.findings import Finding, fail, ok, warn
+from quantdesk_oracle.ops.disk import LITTLE, MIB, TOO_LITTLE, free_bytes
 
 if TYPE_CHECKING:
     from quantdesk_oracle.config import Settings
 
-MIB = 1 << 20
-DISK_FAIL = 100 * MIB
-"""Bytes: a spool needs room when the database is away."""
-DISK_WARN = 1024 * MIB
 FreeBytes = Callable[[Path], int]
-
-
-def free_bytes(folder: Path) -> int:
-    """What the file system of ``folder`` has left for this user."""
-    return shutil.disk_usage(folder).free
 
 
 def version() -> Finding:
@@ -58,7 +49,7 @@ def state_directory(folder: Path, free: FreeBytes = free_bytes) -> Finding:
         )
     left = free(existing)
     room = f"{folder} has {left / MIB:,.0f} MiB left"
-    if left < DISK_FAIL:
+    if left < TOO_LITTLE:
         return fail(
             "host.disk_full",
             "state directory",
@@ -66,7 +57,7 @@ def state_directory(folder: Path, free: FreeBytes = free_bytes) -> Finding:
             "Make room on that file system, or choose another with QUANTDESK_STATE_DIR.",
             free_bytes=left,
         )
-    if left < DISK_WARN:
+    if left < LITTLE:
         return warn(
             "host.disk_full",
             "state directory",

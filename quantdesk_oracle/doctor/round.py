@@ -13,6 +13,7 @@ from quantdesk_oracle.doctor.feeds import examine_feeds
 from quantdesk_oracle.doctor.findings import Finding, fail, skip
 from quantdesk_oracle.doctor.hermes import examine_hermes
 from quantdesk_oracle.doctor.nodes import PATIENCE, examine_nodes, nodes_of
+from quantdesk_oracle.ops.disk import free_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ def settings_findings(problems: Sequence[str]) -> list[Finding]:
 
 
 async def examine(
-    settings: Settings, clock: Clock, *, database: str | None, free: host.FreeBytes = host.free_bytes
+    settings: Settings, clock: Clock, *, database: str | None, free: host.FreeBytes = free_bytes
 ) -> list[Finding]:
     """Every check of these settings. ``database``: its DSN, None where there is none to look at."""
     findings = [host.version(), *host.accounts(settings)]

@@ -4,7 +4,7 @@
 |------------|------------------------------------------------------------------------------------------|
 | `/metrics` | Prometheus' text format                                                                  |
 | `/livez`   | 200 while the event loop moves, else 503; JSON with the age of its last beat             |
-| `/readyz`  | 200 when every market is served, else 503; JSON with every reason                        |
+| `/readyz`  | 200 when every market is served, else 503; JSON with every reason, and every warning     |
 | `/status`  | JSON: all that the loop last said of itself, and whether it still moves                  |
 | `/charts`  | JSON: each market's last minutes second by second, its settled rates, its day's coverage |
 | `/`        | the paths; a page, once one is handed in                                                 |
@@ -14,17 +14,19 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from threading import Thread
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from quantdesk_oracle.errors import ConfigError, UnavailableError
 from quantdesk_oracle.ops.logging import get_logger
 from quantdesk_oracle.ops.metrics import CONTENT_TYPE, Metrics
+from quantdesk_oracle.ops.readiness import LOOP_STALLED, NotReady, Readiness
 from quantdesk_oracle.ops.wsgi import TEXT, Application, Response, Route, ThreadedServer
+
+__all__ = ["ALIVE_LIMIT", "HealthServer", "NotReady", "Probe", "Readiness"]
 
 log = get_logger(__name__)
 
@@ -35,29 +37,6 @@ REQUEST_TIMEOUT = 5.0
 STOP_POLL = 0.25
 """Seconds between two looks of the accepting thread at whether it should stop."""
 JSON = "application/json"
-LOOP_STALLED = "loop_stalled"
-
-
-@dataclass(frozen=True, slots=True)
-class NotReady:
-    """One reason for not being ready: a stable code, the market it concerns (None: all), a sentence, numbers."""
-
-    code: str
-    market: str | None
-    sentence: str
-    details: Mapping[str, object] = field(default_factory=dict)
-
-
-class Readiness(NamedTuple):
-    """Whether marks and funding can be computed for every market, and if not, why."""
-
-    ready: bool
-    reasons: tuple[NotReady, ...] = ()
-
-    @classmethod
-    def of(cls, reasons: tuple[NotReady, ...]) -> Readiness:
-        """Ready if there is no reason not to be."""
-        return cls(not reasons, reasons)
 
 
 class Probe(Protocol):
@@ -164,7 +143,7 @@ class HealthServer:
             reasons = (NotReady(LOOP_STALLED, None, sentence, loop), *reasons)
         ready = readiness.ready and not reasons
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-        return _json(status, {"ready": ready, "reasons": reasons})
+        return _json(status, {"ready": ready, "reasons": reasons, "warnings": readiness.warnings})
 
     def _status(self) -> Response:
         return _json(HTTPStatus.OK, {**self._probe.status(), "loop": self._loop()})

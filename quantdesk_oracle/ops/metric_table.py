@@ -84,6 +84,11 @@ METRICS: tuple[MetricSpec, ...] = (
         ("feed", "reason"),
         "Observations rejected, or stored with a mark on them (quarantined, wide), by reason code (count).",
     ),
+    _gauge(
+        "feed_refused",
+        ("feed", "reason"),
+        "1 for why the feed's newest delivery was rejected, 0 for the others (no unit).",
+    ),
     _histogram(
         "ingest_lag_seconds",
         ("source",),
@@ -156,6 +161,11 @@ METRICS: tuple[MetricSpec, ...] = (
         "1 while every market is served and nothing else is wrong, as /readyz says, else 0 (no unit).",
     ),
     _gauge(
+        "trouble",
+        ("code",),
+        "Reasons and warnings that /readyz gives now, by code; docs/errors.md has each (count).",
+    ),
+    _gauge(
         "market_state",
         ("market", "state"),
         "1 for the state the market's index is in, 0 for the others (unproven, fresh, stale, dead; no unit).",
@@ -187,6 +197,11 @@ METRICS: tuple[MetricSpec, ...] = (
     ),
     _counter("funding_skipped_total", MARKET, "Funding intervals settled as skipped (intervals)."),
     # healing and the process itself
+    _gauge(
+        "state_dir_free_bytes",
+        (),
+        "What the file system of the state directory has left (bytes; NaN: not looked at yet).",
+    ),
     _gauge("gaps_open", FEED, "Ranges of chain history that still have to be read back (gaps)."),
     _counter("gap_rows_healed_total", FEED, "Rows read back from chain history (rows)."),
     _gauge(

@@ -27,6 +27,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from quantdesk_oracle.errors import NodeBehindError, NodeError, NodeProtocolError, RateLimitedError
 from quantdesk_oracle.model import SECOND, Freshness, Reason, Source
 from quantdesk_oracle.ops.metric_table import FEED, MARKET, METRICS, PREFIX, MetricSpec, described
+from quantdesk_oracle.ops.readiness import CODES
 from quantdesk_oracle.ops.series import Distribution, Family, Number
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ TABLES = ("oracle_prices", "mark_prices", "premium_samples", "funding_rates", "s
 NAN = float("nan")
 MANY_FEEDS = 200
 """Beyond so many, what has never happened to a feed is not written: that would be 31 zeros a feed, half of a scrape."""
-_SPARSE = ("updates_total", "rejected_total")
+_SPARSE = ("updates_total", "rejected_total", "feed_refused")
 _HOT = ("ingest_lag_seconds", "commit_lag_seconds")
 
 
@@ -108,6 +109,24 @@ class OneHot:
         """1 for ``state``, 0 for the others."""
         for each, child in self._children.items():
             child.set(each is state)
+
+
+class Refusal:
+    """The one-hot gauges of why a feed's newest delivery was rejected."""
+
+    def __init__(self, family: Family, subject: str) -> None:
+        self._children = {reason: family.number(subject, reason.value) for reason in Reason}
+        self._now: Reason | None = None
+
+    def set(self, reason: Reason | None) -> None:
+        """1 for ``reason``, 0 for the others; None: it was taken."""
+        if reason is self._now:
+            return
+        if self._now is not None:
+            self._children[self._now].set(0)
+        if reason is not None:
+            self._children[reason].set(1)
+        self._now = reason
 
 
 class NewestPrint:
@@ -150,6 +169,7 @@ class FeedMetrics:
     state: OneHot
     updates: dict[Source, Number]
     rejected: dict[Reason, Number]
+    refused: Refusal
     gaps_open: Number
     gap_rows_healed: Number
 
@@ -235,6 +255,9 @@ class Metrics:
         self.batch_duration = self._histograms["db_batch_duration_seconds"]
         self.db_up = self._gauges["db_up"]
         self.ready = self._gauges["ready"]
+        self.trouble = {code: self._gauges["trouble"].labels(code) for code in CODES}
+        self.state_dir_free_bytes = self._gauges["state_dir_free_bytes"]
+        self.state_dir_free_bytes.set(NAN)
         self.clock_difference = self._gauges["clock_difference_seconds"]
         self.event_loop_lag = self._gauges["event_loop_lag_seconds"]
         self.event_loop_tasks = self._gauges["event_loop_tasks"]
@@ -348,6 +371,7 @@ class Metrics:
             state=OneHot(families["feed_state"], name),
             updates={s: families["updates_total"].number(name, s.value) for s in Source},
             rejected={r: families["rejected_total"].number(name, r.value) for r in Reason},
+            refused=Refusal(families["feed_refused"], name),
             gaps_open=families["gaps_open"].number(name),
             gap_rows_healed=families["gap_rows_healed_total"].number(name),
         )

@@ -77,9 +77,12 @@ def judge(update: PriceUpdate, limits: StorageLimits, now: int | None) -> Judgem
             return _REJECTED[Reason.IMPLAUSIBLE]
         if abs(price - ema) * _PPM > ema * limits.quarantine_ppm:
             return _QUARANTINED
-    if confidence * _PPM > price * limits.wide_ppm:
-        return _WIDE
-    return _ACCEPTED
+    return _WIDE if is_wide(update, limits) else _ACCEPTED
+
+
+def is_wide(update: PriceUpdate, limits: StorageLimits) -> bool:
+    """Whether the oracle is less sure of ``update`` than it mostly is."""
+    return update.confidence * _PPM > update.price * limits.wide_ppm
 
 
 def _form(update: PriceUpdate, limits: StorageLimits) -> Reason | None:

@@ -52,6 +52,8 @@ class HermesStream:
         self.connected = False
         self.failing: str | None = None
         """Why there is no stream; None while there is one."""
+        self.failing_kind = ""
+        """The kind of that NodeError."""
         self.silent: frozenset[bytes] = frozenset()
         """Feeds that Hermes has nothing of."""
 
@@ -88,7 +90,7 @@ class HermesStream:
         if self.failing is None:
             log.warning("hermes.lost", endpoint=self.endpoint, cause=str(error), retry_in=round(wait, 2))
             self._on_lost(self.endpoint, error)
-        self.failing = str(error)
+        self.failing, self.failing_kind = str(error), error.kind
         self._at = (self._at + 1) % len(self._clients)
 
     async def close(self) -> None:

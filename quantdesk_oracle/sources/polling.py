@@ -47,6 +47,8 @@ class Poller:
         self.had_worked = False
         self.failing: str | None = None
         """Why the last poll failed; None when it did not."""
+        self.failing_kind = ""
+        """The kind of that NodeError."""
 
     def snapshot(self) -> None:
         """Read the accounts now, not when the timer says so."""
@@ -74,7 +76,7 @@ class Poller:
             log.warning(
                 "polling.failed", endpoint=self._client.endpoint, cause=str(error), retry_in=round(wait, 2)
             )
-        self.failing = str(error)
+        self.failing, self.failing_kind = str(error), error.kind
         self._client.endpoints.fail_over(str(error))
 
     async def poll(self) -> None:

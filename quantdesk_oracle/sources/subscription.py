@@ -118,6 +118,8 @@ class Subscription:
         """Since when the connection stands, all its subscriptions answered, µs; None: none does."""
         self._at = client.endpoints.follower(rank)
         self._endpoint = client.endpoints.names[self._at]
+        self.failing: str | None = None
+        """Why the last connection ended or did not come about; None while one stands."""
         self.had_worked = False
         self.connections = 0
         """How many connections have been made."""
@@ -159,6 +161,7 @@ class Subscription:
     def lost(self, error: NodeError, wait: float) -> None:
         """A connection has ended."""
         assert isinstance(error, SubscriptionLostError)
+        self.failing = str(error)
         self._metrics.reconnects[error.reason].inc()
         log.info("subscription.retried", endpoint=self._endpoint, cause=str(error), retry_in=round(wait, 2))
         self._on_lost(self._endpoint, error)
@@ -304,7 +307,7 @@ class Subscription:
 
     def _established(self) -> None:
         self.connections += 1
-        self.connected_at = self._clock.now()
+        self.connected_at, self.failing = self._clock.now(), None
         self._metrics.endpoint(self._endpoint).subscription_up.set(1)
         self._on_connected(self._endpoint)
 

@@ -196,7 +196,8 @@ class _FeedIntake:
         if observation.data is None and self._may_be_missing:
             # Nobody named this account: it is derived for an older generation, and is simply not there.
             log.info("account.missing", feed=self.name, account=observation.pubkey)
-            self.refused, self._last, self._last_print = Reason.ACCOUNT_MISSING.value, delivered, None
+            self._note(Reason.ACCOUNT_MISSING)
+            self._last, self._last_print = delivered, None
             return
         try:
             update = self._decode(observation)
@@ -254,7 +255,7 @@ class _FeedIntake:
     def _store(
         self, update: PriceUpdate, verdict: Verdict, observation: Observation, highest_slot: int
     ) -> None:
-        self.refused = None
+        self._note(None)
         self._remember(update)
         self._ingest.updates += 1
         received = observation.received
@@ -337,7 +338,7 @@ class _FeedIntake:
         self._metrics.rejected[reason].inc()
         if self.refused != reason.value:
             log.warning("print.rejected", feed=self.name, reason=reason.value, detail=detail)
-        self.refused = reason.value
+        self._note(reason)
         self._journal.record(
             "print.rejected",
             Severity.WARNING,
@@ -347,6 +348,11 @@ class _FeedIntake:
             account=observation.pubkey,
             detail=detail,
         )
+
+    def _note(self, reason: Reason | None) -> None:
+        """Why the newest delivery was refused; None: it was not."""
+        self.refused = None if reason is None else reason.value
+        self._metrics.refused.set(reason)
 
     def _measure(self, update: PriceUpdate, observation: Observation) -> None:
         metrics = self._metrics

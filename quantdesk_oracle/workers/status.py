@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from quantdesk_oracle.model import SECOND, Freshness
-from quantdesk_oracle.ops.health import NotReady, Readiness
+from quantdesk_oracle.ops.readiness import NotReady, Readiness, code_of
+from quantdesk_oracle.pricing.acceptance import is_wide
 from quantdesk_oracle.pricing.decimals import scaled
 from quantdesk_oracle.pricing.quarantine import Agreement
 from quantdesk_oracle.pricing.use import age_of
@@ -16,6 +17,7 @@ from quantdesk_oracle.workers.recent import Recent
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
+    from quantdesk_oracle.errors import DatabaseError
     from quantdesk_oracle.ops.heartbeat import Heartbeat
     from quantdesk_oracle.sources.polling import Poller
     from quantdesk_oracle.sources.subscription import Subscription
@@ -76,6 +78,8 @@ class MarketStatus:
     """What the parameters in force allow, a fraction per interval."""
     halted: str | None
     """Why an operator has halted it; None where nobody has."""
+    wide: bool = False
+    """Whether its newest print is less sure than its storage limits call well."""
     leaves_at: int | None = None
     """Unix seconds: the boundary at which a market leaves that the settings no longer name; None: it stays."""
     funding_estimate: FundingEstimate | None = None
@@ -119,9 +123,13 @@ class Status:
         self._recent: dict[str, Recent] = {}
         self.book_trouble: Callable[[], str | None] = lambda: None
         """Why the order books could not be read last; None where they could."""
-        self.hermes_trouble: Callable[[], str | None] = lambda: None
-        """Why there is no stream from Hermes; None where there is one, or none is wanted."""
-        self.database_trouble: str | None = None
+        self.hermes_trouble: Callable[[], tuple[str, str] | None] = lambda: None
+        """Kind and cause where there is no stream from Hermes; None where there is one, or none is wanted."""
+        self.websocket_trouble: Callable[[], str | None] = lambda: None
+        """Why no subscription stands; None where one does."""
+        self.disk_trouble: Callable[[], str | None] = lambda: None
+        """What is the matter with the disk of the state directory; None where nothing is."""
+        self.database_trouble: DatabaseError | None = None
         """What the database said last; None where all is well."""
         self._readiness = Readiness.of((NotReady("starting", None, "The daemon has only just started."),))
         self._status: dict[str, Any] = {}
@@ -145,7 +153,7 @@ class Status:
             self.on_market(market)
             markets.append(market)
         self._recent = {market.market: self._recent[market.market] for market in markets}
-        self._readiness = Readiness.of(tuple(self._reasons(markets)))
+        self._readiness = Readiness.of(tuple(self._reasons(markets)), tuple(self._warnings(markets)))
         difference = self._clock_guard.difference / SECOND
         self.on_refresh(self._readiness, difference)
         self._status = {
@@ -153,11 +161,12 @@ class Status:
             "now": self._clock.now() / SECOND,
             "ready": self._readiness.ready,
             "reasons": self._readiness.reasons,
+            "warnings": self._readiness.warnings,
             "markets": markets,
             "slot": self._markets.highest_slot,
             "subscription": {"connected": self._subscription.connected},
             "polling": {"failing": self._poller.failing},
-            "database": {"trouble": self.database_trouble},
+            "database": {"trouble": str(self.database_trouble) if self.database_trouble else None},
             "clock_difference": difference,
             **{name: tell() for name, tell in self.more.items()},
             **self.numbers(),
@@ -201,6 +210,7 @@ class Status:
             age=age_of(update, now, slot, state.market.use) / SECOND if update else None,
             publish_time=update.publish_time if update else None,
             slot=update.slot if update else None,
+            wide=update is not None and is_wide(update, state.market.storage),
             feed=names[in_use.feed] if update else None,
             mark_price=state.mark_price,
             funding_rate=state.funding_rate,
@@ -232,22 +242,41 @@ class Status:
             sentence = f"No market has marks: the order books cannot be read ({cause})."
             reasons.append(NotReady("book_unreadable", None, sentence))
         if self.database_trouble is not None:
-            reasons.append(NotReady("database", None, f"The database refuses: {self.database_trouble}"))
+            code = code_of("database", getattr(self.database_trouble, "kind", None))
+            reasons.append(NotReady(code, None, f"The database refuses: {self.database_trouble}"))
         if not self._clock_guard.agrees:
             seconds = self._clock_guard.difference / SECOND
             sentence = (
                 f"This machine's clock and the database's differ by {seconds:.3f} s: set the clock (NTP)."
             )
             reasons.append(NotReady("clock_skewed", None, sentence, {"difference_seconds": seconds}))
-        on_hermes = [state.symbol for state in self._markets if state.market.on_hermes]
+        on_hermes = self._on_hermes()
         if on_hermes and (trouble := self.hermes_trouble()) is not None:
-            sentence = (
-                f"Hermes, which {', '.join(on_hermes)} takes its prices from, does not serve: {trouble}"
-            )
-            reasons.append(NotReady("hermes", None, sentence))
+            sentence = f"Hermes, which {on_hermes} takes its prices from, does not serve: {trouble[1]}"
+            reasons.append(NotReady(code_of("hermes", trouble[0]), None, sentence))
         if self._poller.failing is not None:
-            reasons.append(NotReady("node", None, f"The Solana node does not answer: {self._poller.failing}"))
+            code = code_of("node", self._poller.failing_kind)
+            reasons.append(NotReady(code, None, f"The Solana node does not serve: {self._poller.failing}"))
         return reasons
+
+    def _warnings(self, markets: list[MarketStatus]) -> list[NotReady]:
+        warnings = [_unsure(market) for market in markets if market.wide and market.freshness in _SERVED]
+        if (trouble := self.websocket_trouble()) is not None:
+            sentence = (
+                f"No websocket stands, so that prices come by polling alone, later and dearer: {trouble}"
+            )
+            warnings.append(NotReady("websocket_down", None, sentence))
+        if not self._on_hermes() and (silent := self.hermes_trouble()) is not None:
+            sentence = f"Hermes, the second source, does not serve: {silent[1]}"
+            warnings.append(NotReady(code_of("hermes", silent[0]), None, sentence))
+        if (full := self.disk_trouble()) is not None:
+            sentence = f"There is no room for rows that wait for the database: {full}."
+            warnings.append(NotReady("disk_full", None, sentence))
+        return warnings
+
+    def _on_hermes(self) -> str:
+        """The markets that live on Hermes, by name; empty where none does."""
+        return ", ".join(state.symbol for state in self._markets if state.market.on_hermes)
 
     def _why_no_mark(self, market: MarketStatus) -> NotReady:
         details = {
@@ -265,6 +294,17 @@ class Status:
                 f"{market.market} has no mark yet: its feed is not proven since its last outage.{because}"
             )
         return NotReady(f"oracle_{market.freshness.value}", market.market, sentence, details)
+
+
+def _unsure(market: MarketStatus) -> NotReady:
+    assert market.price
+    assert market.confidence is not None
+    ratio = market.confidence / market.price
+    sentence = (
+        f"The oracle is unsure of {market.market}: its confidence interval is {ratio * 10_000:.0f} bp of the price. "
+        "Its marks go on."
+    )
+    return NotReady("oracle_wide", market.market, sentence, {"confidence_ratio": ratio})
 
 
 def _estimate(state: MarketState, now: int) -> FundingEstimate | None:

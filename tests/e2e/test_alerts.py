@@ -44,25 +44,29 @@ def cases() -> Iterator[Case]:
 
 CASES = list(cases())
 ALERTS = (
-    *(
-        "Down",
-        "NotReady",
-        "FeedStale",
-        "FeedDead",
-        "NoRowsWritten",
-        "WriteErrors",
-        "QueueSaturated",
-        "SpoolGrowing",
-    ),
-    *(
-        "AllEndpointsDown",
-        "ConfidenceWide",
-        "SourceDivergence",
-        "MarkFarFromIndex",
-        "FundingLate",
-        "FundingSkipped",
-    ),
-    *("FundingAtCap", "MarketHalted", "GapOpen", "DecodeMismatch", "LoopStalled", "ClockSkew"),
+    "Down",
+    "NotReady",
+    "FeedStale",
+    "FeedDead",
+    "NoRowsWritten",
+    "WriteErrors",
+    "QueueSaturated",
+    "SpoolGrowing",
+    "DiskFull",
+    "AllEndpointsDown",
+    "SubscriptionDown",
+    "HermesDown",
+    "ConfidenceWide",
+    "SourceDivergence",
+    "MarkFarFromIndex",
+    "FundingLate",
+    "FundingSkipped",
+    "FundingAtCap",
+    "MarketHalted",
+    "GapOpen",
+    "DecodeMismatch",
+    "LoopStalled",
+    "ClockSkew",
 )
 
 
@@ -192,8 +196,8 @@ async def test_a_real_prometheus_scrapes_a_real_daemon(
     for rule in rules:
         assert rule["health"] == "ok", rule
         assert rule["labels"]["severity"] in ("warning", "critical")
-        assert {"summary", "description", "runbook"} <= set(rule["annotations"])
-        assert rule["annotations"]["runbook"] == f"docs/runbooks/{rule['name']}.md"
+        assert {"summary", "description", "runbook_url"} <= set(rule["annotations"])
+        assert rule["annotations"]["runbook_url"] == f"docs/runbooks/{rule['name']}.md"
         assert rule["state"] != "firing", rule
         assert_every_metric_exists(rule["query"])
     assert_the_dashboard_shows_something(server, root)

@@ -85,7 +85,7 @@ async def test_an_outage_of_the_database_costs_no_print(
     await asyncio.sleep(8)
     status = await daemon.status()
     assert status["ready"] is False
-    assert "database" in [reason["code"] for reason in status["reasons"]]
+    assert "database_unreachable" in [reason["code"] for reason in status["reasons"]]
     await asyncio.to_thread(killable.start)
     await world.until_spool_is_empty(daemon)
     killable.kill()

@@ -48,7 +48,7 @@ async def test_a_running_daemon_is_asked(program: Program, state_dir: Path) -> N
     done = await ask("health")
     assert (done.returncode, done.stdout.split(":")[0]) == (0, "alive")
     done = await ask("health", "--ready", "--json")
-    assert (done.returncode, json.loads(done.stdout)) == (0, {"ready": True, "reasons": []})
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"ready": True, "reasons": [], "warnings": []})
     done = await ask("status")
     assert done.returncode == 0
     assert done.stdout.startswith("ready\n")

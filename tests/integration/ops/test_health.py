@@ -37,6 +37,7 @@ class FakeProbe:
     def __init__(self) -> None:
         self.age = 0.5
         self.reasons: tuple[NotReady, ...] = ()
+        self.warnings: tuple[NotReady, ...] = ()
         self.snapshot: dict[str, Any] = {"markets": {}}
         self.drawn: dict[str, Any] = {}
 
@@ -44,7 +45,7 @@ class FakeProbe:
         return self.age
 
     def readiness(self) -> Readiness:
-        return Readiness.of(self.reasons)
+        return Readiness.of(self.reasons, self.warnings)
 
     def status(self) -> dict[str, Any]:
         return self.snapshot
@@ -140,7 +141,14 @@ def test_a_loop_that_is_stuck_is_not_alive_and_says_for_how_long(served: Served)
 
 def test_ready_has_no_reasons(served: Served) -> None:
     answer = served.http.get("/readyz")
-    assert (answer.status_code, answer.json()) == (200, {"ready": True, "reasons": []})
+    assert (answer.status_code, answer.json()) == (200, {"ready": True, "reasons": [], "warnings": []})
+
+
+def test_a_warning_takes_no_readiness_away(served: Served) -> None:
+    served.probe.warnings = (NotReady("oracle_wide", "BTC-PERP", "It is unsure."),)
+    answer = served.http.get("/readyz")
+    assert (answer.status_code, answer.json()["ready"], answer.json()["reasons"]) == (200, True, [])
+    assert [warning["code"] for warning in answer.json()["warnings"]] == ["oracle_wide"]
 
 
 def test_not_ready_gives_every_reason_with_its_numbers(served: Served) -> None:
@@ -150,6 +158,7 @@ def test_not_ready_gives_every_reason_with_its_numbers(served: Served) -> None:
         ),
         NotReady("database_down", None, "The database does not answer."),
     )
+    served.probe.warnings = (NotReady("disk_full", None, "No room."),)
     answer = served.http.get("/readyz")
     assert answer.status_code == 503
     assert answer.json() == {
@@ -168,6 +177,7 @@ def test_not_ready_gives_every_reason_with_its_numbers(served: Served) -> None:
                 "details": {},
             },
         ],
+        "warnings": [{"code": "disk_full", "market": None, "sentence": "No room.", "details": {}}],
     }
 
 

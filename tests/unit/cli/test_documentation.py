@@ -14,10 +14,13 @@ import pytest
 
 import quantdesk_oracle
 from quantdesk_oracle.errors import OracleError
+from quantdesk_oracle.ops.metrics import RPC_ERROR_KINDS
+from quantdesk_oracle.ops.readiness import CODES, DATABASE_KINDS, HERMES_KINDS, NODE_KINDS
+from quantdesk_oracle.store.faults import Kind
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-CODE = re.compile(r"^\| `([\w.]+)` \|", re.MULTILINE)
+CODE_LINE = re.compile(r"^\| `([\w.]+)` \|", re.MULTILINE)
 FINDING = re.compile(r'\b(?:warn|fail)\(\s*"([a-z]+\.[a-z_]+)"')
 
 
@@ -66,14 +69,14 @@ def test_every_error_of_the_tree_has_a_code_and_a_line(root: Path) -> None:
     for module in pkgutil.walk_packages(quantdesk_oracle.__path__, "quantdesk_oracle."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    described = set(CODE.findall((root / "docs/errors.md").read_text()))
+    described = set(CODE_LINE.findall((root / "docs/errors.md").read_text()))
     # Names with an underscore are caught where they are raised: nobody sees them.
     missing = {error.code for error in errors(OracleError) if not error.__name__.startswith("_")} - described
     assert missing == set(), f"docs/errors.md has no line for {missing}"
 
 
 def test_every_finding_of_the_doctor_that_is_not_ok_has_a_line(root: Path) -> None:
-    described = set(CODE.findall((root / "docs/errors.md").read_text()))
+    described = set(CODE_LINE.findall((root / "docs/errors.md").read_text()))
     found = set()
     for file in (root / "quantdesk_oracle/doctor").glob("*.py"):
         text = file.read_text()
@@ -87,14 +90,15 @@ def test_every_finding_of_the_doctor_that_is_not_ok_has_a_line(root: Path) -> No
     assert found - {"feed.fresh", "feed.unknown"} <= described, found - described
 
 
+def test_the_codes_of_readiness_know_every_kind_of_trouble() -> None:
+    assert set(DATABASE_KINDS) == {kind.value for kind in Kind}
+    assert {*NODE_KINDS, *HERMES_KINDS} <= set(RPC_ERROR_KINDS)
+
+
 def test_every_reason_for_not_being_ready_has_a_line(root: Path) -> None:
-    described = set(CODE.findall((root / "docs/errors.md").read_text()))
-    text = "".join(
-        (root / f"quantdesk_oracle/{file}").read_text() for file in ("workers/status.py", "ops/health.py")
-    )
-    codes = set(re.findall(r'NotReady\(\s*"(\w+)"', text)) | {
-        "loop_stalled",
-        "oracle_dead",
-        "oracle_unproven",
-    }
-    assert codes <= described, codes - described
+    described = set(CODE_LINE.findall((root / "docs/errors.md").read_text()))
+    text = (root / "quantdesk_oracle/workers/status.py").read_text()
+    raised = set(re.findall(r'NotReady\(\s*"(\w+)"', text))
+    assert len(raised) >= 6
+    assert raised <= set(CODES)
+    assert set(CODES) <= described, set(CODES) - described

@@ -28,6 +28,7 @@ NAMES = [
     "feed_state",
     "updates_total",
     "rejected_total",
+    "feed_refused",
     "ingest_lag_seconds",
     "commit_lag_seconds",
     "rpc_request_duration_seconds",
@@ -50,6 +51,7 @@ NAMES = [
     "db_rows_dropped_total",
     "db_up",
     "ready",
+    "trouble",
     "market_state",
     "market_halted",
     "mark_price",
@@ -59,6 +61,7 @@ NAMES = [
     "funding_cap_ratio",
     "funding_interval_seconds",
     "funding_skipped_total",
+    "state_dir_free_bytes",
     "gaps_open",
     "gap_rows_healed_total",
     "clock_difference_seconds",
@@ -98,7 +101,7 @@ def test_no_label_can_hold_a_key_a_slot_or_a_url() -> None:
     labels = {label for spec in METRICS for label in spec.labels}
     assert labels <= {
         "version", "python", "feed", "state", "source", "reason", "endpoint", "method", "kind",
-        "queue", "table", "market", "worker",
+        "queue", "table", "market", "worker", "code",
     }  # fmt: skip
 
 
@@ -159,6 +162,17 @@ def test_a_feed_is_in_exactly_one_state(metrics: Metrics) -> None:
         metrics.feed(FEED).state.set(state)
         ones = [f for f in Freshness if value(metrics, "feed_state", feed=FEED, state=f.value) == 1]
         assert ones == [state]
+
+
+def test_a_feed_is_refused_for_one_reason_or_for_none(metrics: Metrics) -> None:
+    def reasons() -> list[Reason]:
+        return [r for r in Reason if value(metrics, "feed_refused", feed=FEED, reason=r.value) == 1]
+
+    for reason in (Reason.WRONG_OWNER, Reason.UNCERTAIN):
+        metrics.feed(FEED).refused.set(reason)
+        assert reasons() == [reason]
+    metrics.feed(FEED).refused.set(None)
+    assert reasons() == []
 
 
 def test_a_feed_that_the_settings_brought_later_gets_its_series_once(metrics: Metrics) -> None:
