@@ -123,7 +123,8 @@ class ChainPages:
             for info, transaction in zip(few, transactions, strict=True):
                 updates = _updates(info, transaction, feed)
                 missing += updates is None
-                found += [Found(feed.market, update, Source.CHAIN) for update in updates or ()]
+                posted = (info.block_time or 0) * SECOND
+                found += [Found(feed.market, update, Source.CHAIN, posted=posted) for update in updates or ()]
         last = part[-1]
         return Page(
             found=found,

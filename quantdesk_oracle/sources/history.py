@@ -22,6 +22,8 @@ class Found(NamedTuple):
     source: Source
     received: int | None = None
     """When it was received at first (µs), where that is told; None: now."""
+    posted: int = 0
+    """The time of its block (µs): the chain has had it by then, whatever this machine's clock says; 0: not known."""
 
 
 class Wanted(NamedTuple):

@@ -100,8 +100,9 @@ class HealingWorker:
             async for attempt in until_it_works(self._clock, DatabaseError, on_failure=_delayed):
                 with attempt:
                     await self.heal_newest()
-                    if self._clock.now() - self._swept_at >= self._sweep_interval:
-                        self._swept_at = self._clock.now()
+                    now = self._clock.now()
+                    if abs(now - self._swept_at) >= self._sweep_interval:  # set back counts, too
+                        self._swept_at = now
                         await self.sweep()
             await self._until_asked()
 

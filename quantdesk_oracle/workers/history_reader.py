@@ -195,17 +195,21 @@ class HistoryReader:
     def _judged(
         self, found: Sequence[Found], wanted: Mapping[str, Wanted], tallies: Mapping[str, Tally]
     ) -> dict[str, list[StoredPrint]]:
-        """The rows to store, by market; what is rejected is counted."""
+        """The rows to store, by market; what is rejected is counted.
+
+        Of the future is what was published ahead of both clocks, this machine's and the chain's: one that is behind
+        here must not turn a gap's prints away, for the gap is closed once it has been read.
+        """
         now = self._clock.now()
         rows: dict[str, list[StoredPrint]] = {market: [] for market in wanted}
-        for market, update, source, received in found:
+        for market, update, source, received, posted in found:
             tally = tallies[market]
             tally.found += 1
             feed_id, limits = wanted[market].feed.feed_id, wanted[market].market.storage
             if None not in (feed_id, update.feed_id) and update.feed_id != feed_id:
                 tally.rejected[Reason.WRONG_FEED] += 1
                 continue
-            judgement = judge(update, limits, now)
+            judgement = judge(update, limits, max(now, posted))
             if judgement.verdict is Verdict.REJECTED:
                 assert judgement.reason is not None
                 tally.rejected[judgement.reason] += 1

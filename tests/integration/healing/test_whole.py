@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import asyncpg
 import pytest
 from typer.testing import CliRunner
 
@@ -156,21 +157,43 @@ async def test_a_clock_that_steps_on_one_daemon_or_on_both(begin: Begin, ahead: 
     assert await whole.world.assert_table_is_the_ledger() > 100
 
 
+async def test_a_gap_that_is_healed_by_a_clock_that_is_behind_lacks_nothing(begin: Begin) -> None:
+    """What is live is of the future then, and is turned away; what the chain holds is not."""
+    whole = await begin()
+    clock = WrongClock(whole.world.clock)
+    await whole.daemon(clock)
+    await whole.run(45)
+    await whole.daemons[0].kill()
+    await whole.world.clock.advance(60)
+    clock.ahead = -90 * SECOND
+    whole.daemons.clear()
+    parts = await whole.daemon(clock)
+    await whole.run(20)
+    closed = "SELECT found, inserted, rejected FROM oracle_gaps WHERE state = 'closed'"
+    async with asyncio.timeout(30):
+        while not (gaps := await whole.sql(closed)):
+            await whole.run(1)
+    assert [gap["rejected"] for gap in gaps] == [0] * len(gaps)
+    assert parts.healing.inserted >= 60
+
+
 async def test_a_book_that_cannot_be_read_for_a_minute(begin: Begin) -> None:
     whole = await begin()
     parts = await whole.daemon()
     books = parts.mark_worker._books
     await whole.run(TO_FIRST - 5)
-    async with whole.world.database.transaction("a lock") as connection:
-        await connection.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+    locking = await asyncpg.connect(whole.world.dsn)  # one that no timeout of the daemon's ends
+    try:
+        await locking.execute("BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
         patience, books._patience = books._patience, 0.02
         for _ in range(60):
             await whole.run(1)
-            await asyncio.sleep(
-                0.1
-            )  # a reading gives up in real time: each second's before the next one begins
+            # A reading gives up in real time: each second's before the next one begins.
+            await asyncio.sleep(0.1)
         (reason,) = parts.status.readiness().reasons
         assert reason.code == "book_unreadable"
+    finally:
+        await locking.close()
     books._patience = patience
     await whole.run(75)
     marks = await whole.instants("mark_prices")

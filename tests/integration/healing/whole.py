@@ -60,6 +60,7 @@ class Whole:
         parts_of = World(settings, self.clock, world.database, metrics, client, connector=world.wire.connect)
         states = await load_markets(world.database, settings, self.clock.now())
         self.parts = parts = assemble(parts_of, Markets(states))
+        parts.mark_worker._books._patience = 10.0  # real seconds, in which no virtual one passes
         works = [writer.run() for writer in parts.writers.values()]
         works += [
             part.run()
@@ -117,8 +118,7 @@ class WholeWorld:
         for _ in range(seconds):
             await self.set_clock(ahead=SECOND)
             await self.world.clock.advance(1)
-            for _ in range(3):
-                await asyncio.sleep(0.001)
+            await self.world.database.quiet()
             for whole in self.daemons:
                 async with asyncio.timeout(30):
                     await whole.written()

@@ -135,6 +135,30 @@ def _headers(answer: Any) -> Any:
     return Headers(dict(answer.headers))
 
 
+class WatchedDatabase(Database):
+    """Tells whether statements are under way: their time is real, and virtual time has to wait for them."""
+
+    _busy = 0
+
+    @asynccontextmanager
+    async def connection(self, what: str) -> AsyncIterator[Any]:
+        self._busy += 1
+        try:
+            async with super().connection(what) as connection:
+                yield connection
+        finally:
+            self._busy -= 1
+
+    async def quiet(self) -> None:
+        """Until nobody has had a statement under way for a few turns, or somebody waits for what will not come."""
+        turns = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                while turns < 3:
+                    await asyncio.sleep(0.001)
+                    turns = 0 if self._busy else turns + 1
+
+
 class HealingWorld:
     """A chain that goes on whatever happens, and daemons that come and go."""
 
@@ -169,7 +193,7 @@ class HealingWorld:
                 for market in settings.markets
             ),
         )
-        self.database = Database(dsn, pool_size=4, command_timeout=10)
+        self.database = WatchedDatabase(dsn, pool_size=4, command_timeout=10)
         self.dsn = dsn
         self.parts: Parts | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -190,6 +214,7 @@ class HealingWorld:
         world = World(self.settings, self.clock, self.database, metrics, client, connector=self.wire.connect)
         states = await load_markets(self.database, self.settings, self.clock.now())
         self.parts = parts = assemble(world, Markets(states))
+        parts.mark_worker._books._patience = 10.0  # real seconds, in which no virtual one passes
         works = [writer.run() for writer in parts.writers.values()]
         works += [parts.poller.run(), parts.subscription.run(), parts.watch.run(), parts.healing.run()]
         self._tasks = [asyncio.ensure_future(work) for work in works]
@@ -211,9 +236,7 @@ class HealingWorld:
             await self._database_caught_up()
 
     async def _database_caught_up(self) -> None:
-        # Statements under way take real time: a few turns of real sleep let them end.
-        for _ in range(3):
-            await asyncio.sleep(0.001)
+        await self.database.quiet()
         if self.parts is not None and self._tasks:
             with suppress(TimeoutError):
                 async with asyncio.timeout(5):
