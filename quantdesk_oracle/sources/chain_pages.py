@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -33,6 +34,9 @@ NOT_ON_CHAIN: Final = "its prices come from Hermes, not from the chain"
 _REMEMBERED: Final = 20_000
 _PATIENCE: Final = (0.5, 1.5, 3.0)
 """Seconds between attempts to fetch a transaction that is listed and not to be had: nodes list before they serve."""
+LAG: Final = 300
+"""How far a node may lag, seconds: what is younger may be there later."""
+_LAG_PAUSE: Final = 5.0
 StoredSlots = Callable[[str, Sequence[int], int, int], Awaitable[dict[int, int]]]
 """Of a market: how many prints it has in each of some slots, whose blocks are of two instants (µs) or between."""
 
@@ -62,8 +66,9 @@ class ChainPages:
         ((market, feed, gap),) = wanted
         oldest = gap.to_slot or 0
         before = resumed = gap.cursor
+        newest = gap.to_slot
         while True:
-            listed = await self._list(feed.pubkey, before)
+            listed = await self._list(feed.pubkey, before, newest)
             if not listed and before is not None and before == resumed:
                 # A node that does not know the cursor lists nothing before it: find the place by its slot.
                 before = resumed = None
@@ -71,6 +76,7 @@ class ChainPages:
             if not listed:
                 yield Page(exhausted_at=oldest)
                 return
+            newest = listed[0].slot if newest is None else newest
             inside = [info for info in listed if _is_inside(gap, info)]
             stored = await self._stored(market, listed, inside, begins_inside=before is not None)
             for start in range(0, len(inside), PIECE):
@@ -81,8 +87,15 @@ class ChainPages:
             if gap.is_before(listed[-1].slot, listed[-1].block_time):
                 return
 
-    async def _list(self, account: str, before: str | None) -> list[SignatureInfo]:
-        return await self._patiently(lambda: self._client.signatures(account, before=before))
+    async def _list(self, account: str, before: str | None, newest: int | None) -> list[SignatureInfo]:
+        """A page of the list, of a node that has reached slot ``newest``; of any, where none does for minutes."""
+        until = self._clock.now() + LAG * SECOND
+
+        async def ask() -> list[SignatureInfo]:
+            at_least = newest if self._clock.now() < until else None
+            return await self._client.signatures(account, before=before, at_least=at_least)
+
+        return await self._patiently(ask)
 
     async def _stored(
         self,
@@ -136,12 +149,16 @@ class ChainPages:
         )
 
     async def _transaction(self, info: SignatureInfo) -> Transaction | None:
-        for pause in (*_PATIENCE, None):
+        """None where no node has it: said after seconds of an old one, after minutes of one that lags may hide."""
+        for pause in (*_PATIENCE, *repeat(_LAG_PAUSE, round(LAG / _LAG_PAUSE))):
             found = await self._patiently(lambda: self._client.transaction(info.signature))
-            if found is not None or pause is None:
+            if found is not None or (pause == _LAG_PAUSE and not self._is_young(info)):
                 return found
             await self._clock.sleep(pause)
-        raise AssertionError("the last pause is None")
+        return await self._patiently(lambda: self._client.transaction(info.signature))
+
+    def _is_young(self, info: SignatureInfo) -> bool:
+        return info.block_time is not None and self._clock.now() - info.block_time * SECOND < LAG * SECOND
 
     def _remember(self, account: str, part: list[SignatureInfo]) -> None:
         """These have been read, and what they held is committed."""

@@ -114,13 +114,22 @@ class RpcClient:
         return await self._live("getSlot", GetSlot(config), int, at)
 
     async def signatures(
-        self, address: str, *, before: str | None = None, limit: int = SIGNATURES_PER_REQUEST
+        self,
+        address: str,
+        *,
+        before: str | None = None,
+        limit: int = SIGNATURES_PER_REQUEST,
+        at_least: int | None = None,
     ) -> list[wire.SignatureInfo]:
-        """Transactions that touched ``address``, newest first, those older than ``before``. Raises NodeError."""
+        """Transactions that touched ``address``, newest first, those older than ``before``.
+
+        Raises NodeError; NodeBehindError where the node has not reached slot ``at_least``.
+        """
         config = RpcSignaturesForAddressConfig(
             before=Signature.from_string(before) if before else None,
             limit=limit,
             commitment=self._history_commitment,
+            min_context_slot=at_least,
         )
         request = GetSignaturesForAddress(Pubkey.from_string(address), config)
         listed = await self._spare("getSignaturesForAddress", request, list[wire.SignatureInfo])

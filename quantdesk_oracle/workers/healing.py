@@ -129,7 +129,7 @@ class HealingWorker:
             with contextlib.suppress(_PutAsideError):
                 ended = await self._reader.read(gap, feed, self._market(key), _nothing)
                 self._count(feed, ended.tally)
-                if ended.tally.inserted:
+                if ended.tally.inserted or ended.tally.missing:
                     await self._note_sweep(ended, feed)
                 await self.watch.verified(key, mark.verified_slot, slot)
 
@@ -187,7 +187,7 @@ class HealingWorker:
         # Where the list ends inside the range, nothing was posted before, or it is not kept longer.
         if ended.exhausted_at is not None and await self._is_pruned(gap, ended.exhausted_at):
             return f"the node's history of the account begins at slot {ended.exhausted_at}"
-        return f"{missing} transactions are listed and not kept" if missing else None
+        return _not_kept(missing) if missing else None
 
     async def _is_pruned(self, gap: Gap, begins_at: int) -> bool:
         kept_from = await self._reader.first_slot()
@@ -203,18 +203,22 @@ class HealingWorker:
         return proof is not None
 
     async def _note_sweep(self, ended: Ended, feed: Feed) -> None:
-        """A sweep found what nobody had missed: that is a gap, too, and closed already."""
-        log.warning("gap.found", feed=feed.name, inserted=ended.tally.inserted)
+        """A sweep found what nobody had missed: that is a gap, too, and closed already, or lost."""
+        missing = ended.tally.missing
+        reason = _not_kept(missing) if missing else None
+        log.warning("gap.found", feed=feed.name, inserted=ended.tally.inserted, reason=reason)
         self._journal.record(
             "gap.found",
             Severity.WARNING,
             market=ended.gap.key.market,
             account=ended.gap.key.account,
             inserted=ended.tally.inserted,
+            reason=reason,
         )
         noted = await open_gap(self._database, self._markets.ids, replace(ended.gap, state=HEALING))
         if noted is not None:
-            await save_gap(self._database, replace(noted, state=CLOSED))
+            state = UNRECOVERABLE if missing else CLOSED
+            await save_gap(self._database, replace(noted, state=state, reason=reason))
 
     def _count(self, feed: Feed, tally: Tally) -> None:
         self.inserted += tally.inserted
@@ -233,6 +237,10 @@ class HealingWorker:
         finally:
             sleeping.cancel()
             asked.cancel()
+
+
+def _not_kept(missing: int) -> str:
+    return f"{missing} transactions are listed and not kept"
 
 
 class _PutAsideError(Exception):

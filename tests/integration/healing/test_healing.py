@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from quantdesk_oracle.model import SECOND, Generation
+from tests.e2e import truth
 from tests.integration.healing.world import START, HealingWorld, Start
 
 
@@ -116,6 +119,25 @@ async def test_what_a_silent_socket_dropped_is_found_by_the_sweep(start: Start) 
     await world.node.stop_pushing()
     await world.run(160)
     await world.assert_table_is_the_ledger()
+
+
+@pytest.mark.parametrize("lags_at", [101, 103])
+async def test_a_node_that_falls_behind_while_a_gap_is_read_hides_nothing(start: Start, lags_at: int) -> None:
+    """Before it lists what was missed, and after: then it lists what it does not serve."""
+    lag = {"kind": "behind", "slots": 200, "at": lags_at, "for": 60}
+    world = await start(faults=[lag], requests=100)
+    await world.start_daemon()
+    await world.run(40)
+    await world.kill_daemon()
+    await world.clock.advance(60)
+    await world.start_daemon()
+    await world.run(160)
+    await world.until_healed()
+    assert {state for _, state in await causes(world)} == {"closed"}
+    gap = await world.fetch("SELECT max(to_slot) AS end FROM oracle_gaps WHERE cause = 'start'")
+    stored = {row["slot"] for row in await world.fetch("SELECT slot FROM oracle_prices")}
+    pushed = {line["slot"] for line in truth.ledger_rows(world.ledger) if line["slot"] <= gap[0]["end"]}
+    assert pushed <= stored
 
 
 async def test_failed_and_stale_pushes_are_no_prints(start: Start) -> None:
