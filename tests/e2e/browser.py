@@ -65,28 +65,28 @@ class Browser:
         actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
         self._post("/actions", actions=[{"type": "key", "id": "keyboard", "actions": actions}])
 
-    def resize(self, width: int, height: int) -> None:
-        """Set the size of the window."""
-        self._post("/window/rect", width=width, height=height)
+    def resize(self, width: int, height: int, *, scale: float = 1) -> None:
+        """Set what a page sees of the window, in CSS pixels, and how many pixels of a picture one of those is."""
+        screen = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": True}
+        self._chrome("Emulation.setDeviceMetricsOverride", **screen)
 
     def colour_scheme(self, scheme: str) -> None:
         """Prefer light or dark."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self._post("/goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params={"features": features})
+        self._chrome("Emulation.setEmulatedMedia", features=features)
 
     def picture(self, path: Path) -> None:
         """The whole page as a PNG."""
-        answer = self._post(
-            "/goog/cdp/execute",
-            cmd="Page.captureScreenshot",
-            params={"captureBeyondViewport": True, "format": "png"},
-        )
+        answer = self._chrome("Page.captureScreenshot", captureBeyondViewport=True, format="png")
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def console(self) -> list[str]:
         """What the console has said since the last call, warnings and worse."""
         said = self._post("/se/log", type="browser")
         return [line["message"] for line in said if line["level"] in ("WARNING", "SEVERE")]
+
+    def _chrome(self, command: str, **parameters: Any) -> Any:
+        return self._post("/goog/cdp/execute", cmd=command, params=parameters)
 
     def _post(self, path: str, **body: Any) -> Any:
         answer = self._client.post(f"/session/{self._session}{path}", json=body).json()["value"]

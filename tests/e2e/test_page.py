@@ -1,6 +1,7 @@
 """The status page in a real Chromium: what it shows in each state, and what it never lets through.
 
-Screenshots of every state go to the folder that QUANTDESK_TEST_PICTURES names, for a person to look at.
+Pictures of every state, light and dark, on a desktop's screen and a phone's, go to the folder that
+QUANTDESK_TEST_PICTURES names, for a person to look at.
 """
 
 from __future__ import annotations
@@ -10,23 +11,30 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from quantdesk_oracle.model import Freshness
-from quantdesk_oracle.ops.health import HealthServer, NotReady, Readiness
+from quantdesk_oracle.ops.health import HealthServer, NotReady
 from quantdesk_oracle.ops.metrics import Metrics
 from quantdesk_oracle.ops.page import page_routes
-from quantdesk_oracle.workers.status import MarketStatus
 from tests.e2e.browser import Browser, chromium
 from tests.e2e.conftest import Program
+from tests.e2e.page_world import (
+    BOUNDARY,
+    STATES,
+    World,
+    event,
+    make_database_down,
+    make_dead,
+    make_stale,
+    market,
+)
 from tests.e2e.test_demo import until_rows
 from tests.postgres import free_port
 
 SCRIPT = "<script>window.stolen = true</script><img src=x onerror='window.stolen = true'>"
+DESKTOP, PHONE = (1280, 900), (390, 844)
 
 
 @pytest.fixture(scope="module")
@@ -55,105 +63,27 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (folder / "node_modules/axe-core/axe.min.js").read_text()
 
 
-def market(symbol: str = "BTC-PERP", **changed: Any) -> MarketStatus:
-    """A market that is well, but for what is changed."""
-    known: dict[str, Any] = {
-        "market": symbol,
-        "freshness": Freshness.FRESH,
-        "price": Decimal("98595.40891234"),
-        "confidence": Decimal("47.40920000"),
-        "age": 12.0,
-        "publish_time": 1_795_000_000,
-        "slot": 447_000_000,
-        "feed": f"{symbol}/core_upgraded",
-        "mark_price": Decimal("98596.969900000000"),
-        "funding_rate": Decimal("0.0000125"),
-        "next_funding": 1234.0,
-        "rejected": None,
-        "fresh_limit": 75.0,
-        "stale_limit": 180.0,
-        "last_funding": 1_795_000_000,
-        "funding_interval": 3600,
-        "funding_cap": Decimal("0.04"),
-        "halted": None,
-    }
-    return MarketStatus(**{**known, **changed})
-
-
-def recent(states: str = "f" * 300) -> dict[str, Any]:
-    """Five minutes of a market."""
-    prices = [98_500 + (second * 37 % 101) if state != "d" else None for second, state in enumerate(states)]
-    rates = [{"boundary": hour * 3600, "rate": (hour - 12) * 1e-5} for hour in range(24)]
-    return {"prices": prices, "marks": prices, "states": states, "rates": rates}
-
-
-class World:
-    """What the page's server says; a test changes it."""
-
-    def __init__(self) -> None:
-        self.markets = [market(), market("ETH-PERP"), market("SOL-PERP")]
-        self.reasons: tuple[NotReady, ...] = ()
-        self.states: dict[str, str] = {}
-        self.trouble: str | None = None
-        self.events: list[dict[str, Any]] = []
-        self.spooled = 0
-        self.beat = 0.1
-
-    def heartbeat_age(self) -> float:
-        return self.beat
-
-    def readiness(self) -> Readiness:
-        return Readiness.of(self.reasons)
-
-    def status(self) -> dict[str, Any]:
-        return {
-            "version": "0.1.0",
-            "instance": "host-1",
-            "started": 1_795_000_000.0,
-            "now": 1_795_003_600.0,
-            "ready": not self.reasons,
-            "reasons": self.reasons,
-            "markets": self.markets,
-            "slot": 447_000_000,
-            "subscription": {"connected": True},
-            "polling": {"failing": None},
-            "database": {"trouble": self.trouble},
-            "clock_difference": 0.001,
-            "endpoints": [{"name": "rpc.example", "active": True, "well": True}],
-            "spool": {"rows": self.spooled},
-            "gaps": 0,
-            "instances": [{"id": "host-1", "state": "running", "ready": True, "seen_age": 2.0}],
-            "events": self.events,
-            "rows": {"oracle_prices": 12_345, "mark_prices": 10_000},
-            "updates": 12_345,
-            "duplicates": 99,
-            "rejected": {},
-            "reconnects": 0,
-        }
-
-    def charts(self) -> dict[str, Any]:
-        return {one.market: recent(self.states.get(one.market, "f" * 300)) for one in self.markets}
-
-
 @pytest.fixture
 def world() -> World:
     return World()
 
 
-Open = Callable[[str], Browser]
+Open = Callable[[], Browser]
 
 
 @pytest.fixture
 def page(world: World, browser: Browser) -> Iterator[Open]:
-    """Opens the page of ``world`` and waits until it shows something; the picture is kept under the name given."""
+    """Opens the page of ``world`` and waits until it shows something."""
     server = HealthServer("127.0.0.1", 0, Metrics([], [], [], "0"), world, pages=page_routes())
     server.start()
 
-    def open_(name: str) -> Browser:
-        browser.resize(1280, 900)
+    def open_() -> Browser:
+        browser.resize(*DESKTOP)
+        browser.console()
         browser.open(f"http://127.0.0.1:{server.port}/")
-        browser.until("return document.querySelectorAll('article').length")
-        keep(browser, name)
+        browser.until(
+            "return document.querySelectorAll('article').length && document.querySelector('.left .value').innerText"
+        )
         return browser
 
     yield open_
@@ -171,39 +101,8 @@ def text(browser: Browser, selector: str = "body") -> str:
     return str(browser.run("return document.querySelector(arguments[0]).innerText", selector))
 
 
-def dead(one: MarketStatus) -> NotReady:
-    return NotReady("oracle_dead", one.market, f"{one.market} has no mark: its newest print is 600 s old.")
-
-
-def make_dead(world: World) -> None:
-    world.markets[0] = market(freshness=Freshness.DEAD, age=600.0, mark_price=None, rejected="wrong_owner")
-    world.reasons = (dead(world.markets[0]),)
-    world.states["BTC-PERP"] = "f" * 120 + "s" * 60 + "d" * 120
-
-
-def make_database_down(world: World) -> None:
-    world.trouble = (
-        "cannot connect to postgresql://quantdesk_oracle:***@db.example/quantdesk: ConnectionRefusedError"
-    )
-    world.reasons = (NotReady("database", None, f"The database refuses: {world.trouble}"),)
-    world.spooled = 4711
-
-
-def make_stale(world: World) -> None:
-    world.markets[1] = market("ETH-PERP", freshness=Freshness.STALE, age=120.0)
-    world.states["ETH-PERP"] = "f" * 240 + "s" * 60
-
-
-STATES: dict[str, Callable[[World], None]] = {
-    "healthy": lambda _: None,
-    "stale": make_stale,
-    "dead": make_dead,
-    "database-down": make_database_down,
-}
-
-
 def test_a_healthy_daemon_is_shown_as_ready(page: Open) -> None:
-    browser = page("healthy")
+    browser = page()
     assert text(browser, "#state") == "Ready: all 3 markets are served"
     assert browser.run("return document.getElementById('trouble').hidden")
     card = text(browser, "article")
@@ -211,51 +110,146 @@ def test_a_healthy_daemon_is_shown_as_ready(page: Open) -> None:
         "BTC-PERP",
         "fresh",
         "98,595.41",
-        "0.001250 % per 1 h",
-        "20 min 34 s",
+        "4.80 bp",
         "0.16 bp",
-        "100 %",
+        "agrees",
+        "Last 5 min: 100 % served",
     ):
         assert shown in card, card
-    assert "running, ready, seen 2 s ago" in text(browser, "#database")
+    assert "ready, seen 2 s ago" in text(browser, "#database")
+    assert "2 of 2 well" in text(browser, "#overview")
+    assert browser.console() == []
+
+
+def test_funding_shows_what_it_comes_to_and_counts_down_to_its_boundary(page: Open) -> None:
+    browser = page()
+    funding = text(browser, ".funding")
+    for shown in (
+        "longs pay, per 1 h", "+0.001421 %", "settles at 13:00, in", "553 of 720 samples", "3 without an oracle",
+        "+0.001250 % at 12:00", "±4.0000 %", "48 since 11-16 13:00, ±0.002971 %", "1 skipped",
+    ):  # fmt: skip
+        assert shown in funding, funding
+    first = text(browser, ".left .value")
+    assert first.startswith(("53:3", "53:2"))
+    browser.until(f"return document.querySelector('.left .value').innerText !== '{first}'")
+
+
+def test_every_settled_rate_is_a_bar_and_a_row_of_a_table_which_stays_open(page: Open) -> None:
+    browser = page()
+    assert browser.run("return document.querySelectorAll('article:first-child .rates rect').length") == 49
+    browser.run(
+        "document.querySelector('article details').open = true; window.table = document.querySelector('article tbody')"
+    )
+    rows = text(browser, "article details").splitlines()
+    assert sum("settled" in row for row in rows) >= 47
+    assert any("skipped: unhealed" in row for row in rows)
+    browser.run("window.asked = performance.getEntriesByType('resource').length")
+    browser.until("return performance.getEntriesByType('resource').length >= window.asked + 4")
+    assert browser.run("return document.querySelector('article details').open && window.table.isConnected")
+
+
+def test_an_interval_that_would_be_skipped_says_so(page: Open, world: World) -> None:
+    make_dead(world)
+    assert "would be skipped" in text(page(), ".funding")
+
+
+def test_a_daemon_without_an_estimate_or_a_past_yet_is_shown(page: Open, world: World) -> None:
+    world.markets = [
+        market(
+            price=None, confidence=None, age=None, mark_price=None, funding_estimate=None, last_funding=None
+        )
+    ]
+    empty = {
+        "prices": [None],
+        "confidences": [None],
+        "marks": [None],
+        "states": "u",
+        "rates": [],
+        "coverage": None,
+    }
+    world.charts = lambda: {"BTC-PERP": empty}  # type: ignore[method-assign]
+    browser = page()
+    for shown in ("no usable print yet", "no estimate yet", "None settled yet", "never"):
+        assert shown in text(browser, "article")
     assert browser.console() == []
 
 
 def test_a_stale_market_is_named_though_the_daemon_is_ready(page: Open, world: World) -> None:
     make_stale(world)
-    assert text(page("stale"), "#state") == "Ready, 1 of 3 markets stale"
+    browser = page()
+    assert text(browser, "#state") == "Ready, 1 of 3 markets stale"
+    second = text(browser, "article:nth-child(2)")
+    assert "The second source is silent for 95 s" in second
+    assert "30 min being read back" in second
+    assert "spare, not well" in text(browser, "#endpoints")
 
 
 def test_a_dead_market_shows_its_reason_no_mark_and_the_gap(page: Open, world: World) -> None:
     make_dead(world)
-    browser = page("dead")
+    browser = page()
     assert text(browser, "#state") == "Not ready: 1 reason"
-    assert "BTC-PERP has no mark: its newest print is 600 s old. (oracle_dead)" in text(browser, "#trouble")
+    assert "its newest print is 600 s old" in text(browser, "#trouble")
     card = text(browser, "article")
-    for shown in ("dead", "none", "wrong_owner", "Served 60 % of the last 5 min"):
+    for shown in (
+        "dead",
+        "not used",
+        "none",
+        "refused: wrong_owner",
+        "Last 5 min: 60 % served, 20 % stale",
+        "75 min lost for good",
+    ):
         assert shown in card, card
+    browser.run("document.querySelector('#reasons a').click()")
+    assert browser.run("return location.hash.slice(1) === document.querySelector('article').id")
 
 
 def test_a_database_that_is_down_is_told_with_what_waits(page: Open, world: World) -> None:
     make_database_down(world)
-    browser = page("database-down")
+    browser = page()
     assert "ConnectionRefusedError" in text(browser, "#trouble")
-    assert "4,711 rows" in text(browser, "#database")
+    for shown in ("4,711 rows, 2.2 MB of 1.0 GB", "12 min 34 s old", "212 rows"):
+        assert shown in text(browser, "#database")
 
 
-def test_a_daemon_that_goes_away_is_told_and_the_page_lives_on(
-    page: Open, world: World, browser: Browser
-) -> None:
-    page("before")
-    browser.run("window.fetch = () => Promise.reject(new Error('gone'))")
+def test_a_loop_that_is_stuck_is_a_reason_of_its_own(page: Open, world: World) -> None:
+    world.beat = 61.0
+    browser = page()
+    assert text(browser, "#state") == "Not ready: 1 reason"
+    assert "has not moved for 61 s" in text(browser, "#trouble")
+
+
+def test_a_market_that_is_halted_and_leaves_says_why_and_when(page: Open, world: World) -> None:
+    world.markets[2] = market("SOL-PERP", halted="bad quotes", leaves_at=BOUNDARY)
+    notes = text(page(), "article:nth-child(3) .notes")
+    assert "Halted: bad quotes" in notes
+    assert "Leaves at 2026-11-18 13:00:00 UTC" in notes
+
+
+def test_a_market_that_comes_or_goes_does_so_without_reload(page: Open, world: World) -> None:
+    browser = page()
+    world.markets = [*world.markets[1:], market("DOGE-PERP")]
+    browser.until(
+        "return [...document.querySelectorAll('h3')].map((h) => h.innerText).join() === 'ETH-PERP,SOL-PERP,DOGE-PERP'"
+    )
+    assert browser.run("return new Set([...document.querySelectorAll('[id]')].map((e) => e.id)).size === "
+                       "document.querySelectorAll('[id]').length")  # fmt: skip
+
+
+def test_a_daemon_that_goes_away_is_told_and_the_page_lives_on(page: Open) -> None:
+    browser = page()
+    browser.run("window.fetched = window.fetch; window.fetch = () => Promise.reject(new Error('gone'))")
     browser.until(
         "return document.getElementById('state').innerText.startsWith('The daemon does not answer')"
     )
+    keep(browser, "gone")
+    assert "what is shown is of 2026-11-18 12:06:26" in text(browser, "#state")
     assert "BTC-PERP" in text(browser, "article")
+    browser.run("window.fetch = window.fetched")
+    browser.until("return document.getElementById('state').innerText.startsWith('Ready')")
 
 
 def test_it_follows_without_reload_and_stops_when_paused(page: Open, world: World) -> None:
-    browser = page("live")
+    browser = page()
     browser.run("window.loaded = true")
     make_dead(world)
     browser.until("return document.getElementById('state').innerText === 'Not ready: 1 reason'")
@@ -271,26 +265,28 @@ def test_it_follows_without_reload_and_stops_when_paused(page: Open, world: Worl
 
 
 def test_markup_from_a_chain_or_a_database_stays_text(page: Open, world: World) -> None:
-    world.markets = [market(SCRIPT, feed=SCRIPT, rejected=SCRIPT)]
+    world.markets = [market(SCRIPT, feed=SCRIPT, rejected=SCRIPT, halted=SCRIPT)]
     world.reasons = (NotReady(SCRIPT, SCRIPT, SCRIPT),)
-    world.trouble = SCRIPT
-    world.events = [
-        {
-            "type": SCRIPT,
-            "severity": SCRIPT,
-            "instant": 1,
-            "market": SCRIPT,
-            "data": {SCRIPT: SCRIPT, "a": [SCRIPT]},
-        }
-    ]
-    browser = page("markup")
+    world.trouble = world.failing = SCRIPT
+    world.events = [replace_type(event("x", 1, SCRIPT, severity=SCRIPT, a=[SCRIPT]))]
+    drawn = world.charts()[SCRIPT]
+    drawn["rates"][0].update(status="manual", reason=SCRIPT)
+    world.charts = lambda: {SCRIPT: drawn}  # type: ignore[method-assign]
+    browser = page()
+    browser.run("document.querySelector('article details').open = true")
     assert browser.run("return window.stolen") is None
     assert browser.run("return document.querySelectorAll('main script, main img').length") == 0
-    assert text(browser).count("<script>") >= 8
+    assert text(browser).count("<script>") >= 12
+    assert browser.console() == []
 
 
-def test_it_loads_nothing_from_outside_and_runs_nothing_inline(page: Open, browser: Browser) -> None:
-    page("policy")
+def replace_type(told: dict[str, object]) -> dict[str, object]:
+    """An event whose type and keys are markup too."""
+    return {**told, "type": SCRIPT, "data": {SCRIPT: SCRIPT, "a": [SCRIPT]}}
+
+
+def test_it_loads_nothing_from_outside_and_runs_nothing_inline(page: Open) -> None:
+    browser = page()
     origin = browser.run("return location.origin")
     loaded = browser.run("return performance.getEntriesByType('resource').map((entry) => entry.name)")
     assert loaded
@@ -305,34 +301,42 @@ def test_it_loads_nothing_from_outside_and_runs_nothing_inline(page: Open, brows
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_it_fits_every_width_without_scrolling_sideways(page: Open, world: World, width: int) -> None:
     make_dead(world)
-    browser = page("width")
+    make_database_down(world)
+    browser = page()
     browser.resize(width, 800)
     keep(browser, f"width-{width}")
-    assert browser.run("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert browser.run("return document.documentElement.scrollWidth") == width
+    cut = browser.run(
+        "return [...document.querySelectorAll('p, dd, dt, h3, li')].filter((e) => e.scrollWidth > e.clientWidth + 1 &&"
+        " !e.closest('.unseen')).map((e) => e.innerText)"
+    )
+    assert cut == []
 
 
 def test_the_keyboard_reaches_everything_that_can_be_used(page: Open) -> None:
-    browser = page("keyboard")
+    browser = page()
     reached = []
-    for _ in range(8):
+    for _ in range(20):
         browser.press("\ue004")
         reached.append(
             browser.run("const e = document.activeElement; return e.id || e.className || e.tagName")
         )
     assert reached[0] == "skip"
-    assert {"pause", "scroll"} <= set(reached)
+    assert {"pause", "SUMMARY", "scroll", "events", "A"} <= set(reached)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("state", STATES)
-def test_axe_finds_nothing_serious(page: Open, world: World, axe: str, state: str, scheme: str) -> None:
+def test_axe_finds_nothing_serious_and_the_console_is_silent(
+    page: Open, world: World, axe: str, state: str, scheme: str
+) -> None:
     STATES[state](world)
-    world.events = [
-        {"type": "feed.dead", "severity": "error", "instant": 1, "market": "BTC-PERP", "data": {"a": 1}}
-    ]
-    browser = page(state)
+    browser = page()
     browser.colour_scheme(scheme)
-    keep(browser, f"{state}-{scheme}")
+    for name, (width, height) in {"desktop": DESKTOP, "phone": PHONE}.items():
+        browser.resize(width, height)
+        keep(browser, f"{state}-{scheme}-{name}")
+    browser.run("document.querySelector('article details').open = true")
     browser.run(axe)
     found = browser.run_async("axe.run().then((found) => arguments[0](found.violations))")
     serious = [
@@ -341,6 +345,7 @@ def test_axe_finds_nothing_serious(page: Open, world: World, axe: str, state: st
         if one["impact"] in ("serious", "critical")
     ]
     assert serious == []
+    assert browser.console() == []
 
 
 async def test_the_page_of_a_running_daemon(program: Program, state_dir: Path, browser: Browser) -> None:
@@ -349,10 +354,14 @@ async def test_the_page_of_a_running_daemon(program: Program, state_dir: Path, b
     await until_rows(state_dir, 12)
     browser.open("about:blank")
     browser.console()
-    browser.resize(1280, 900)
+    browser.resize(*DESKTOP)
     browser.open(f"http://127.0.0.1:{port}/")
     browser.until("return document.getElementById('state').innerText === 'Ready: all 3 markets are served'")
-    browser.until("return document.querySelectorAll('#events tr').length >= 4")
+    browser.until("return document.querySelectorAll('#events li').length >= 4")
+    browser.until(
+        "return document.querySelectorAll('article:first-child .bar')[0].getAttribute('viewBox') === '0 0 96 10'"
+    )
+    browser.until("return /of [0-9]+ samples/.test(document.querySelector('article').innerText)")
     keep(browser, "running")
     assert "daemon.started" in text(browser, "#events")
     assert browser.console() == []

@@ -1,6 +1,6 @@
-"""The status page: three files, no build step, no asset from outside, and a content policy that allows no other.
+"""The status page: plain files, no build step, no asset from outside, and a content policy that allows no other.
 
-Everything that it shows comes from /status and /readyz and is put in as text: what came from a chain or a database
+Everything that it shows comes from /status and /charts and is put in as text: what came from a chain or a database
 never becomes markup.
 """
 
@@ -20,10 +20,14 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_SCRIPT = "text/javascript; charset=utf-8"
 _FILES = {
     "/": ("page.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/page.js": ("page.js", _SCRIPT),
+    "/market.js": ("market.js", _SCRIPT),
+    "/charts.js": ("charts.js", _SCRIPT),
+    "/text.js": ("text.js", _SCRIPT),
 }
 
 
