@@ -77,6 +77,7 @@ class Poller:
                 "polling.failed", endpoint=self._client.endpoint, cause=str(error), retry_in=round(wait, 2)
             )
         self.failing, self.failing_kind = str(error), error.kind
+        self._client.forget_cluster(self._client.endpoints.active)
         self._client.endpoints.fail_over(str(error))
 
     async def poll(self) -> None:

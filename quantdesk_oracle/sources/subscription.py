@@ -177,6 +177,7 @@ class Subscription:
         self._at = endpoints.follower(self._rank)
         self._endpoint = endpoints.names[self._at]
         limit = self._settings.request_timeout
+        await self._verify_cluster()
         try:
             async with self._connector(endpoints.settings[self._at], limit) as connection:
                 self._connection = connection
@@ -193,6 +194,14 @@ class Subscription:
             raise SubscriptionLostError(
                 "refused", f"{self._endpoint} takes no connection ({type(error).__name__})"
             ) from None
+
+    async def _verify_cluster(self) -> None:
+        """A websocket does not tell whose it is; prints of another network would look like any."""
+        try:
+            await self._client.verify_cluster(self._at)
+        except NodeError as error:
+            patience = error.retry_after if isinstance(error, RateLimitedError) else None
+            raise SubscriptionLostError("refused", str(error), patience) from None
 
     def _refused(self, error: InvalidStatus) -> SubscriptionLostError:
         status = error.response.status_code

@@ -36,6 +36,12 @@ class Link:
         for writer in list(self._writers):
             writer.transport.abort()
 
+    def lead_to(self, target: int) -> None:
+        """Every connection breaks; the next ones lead to another port."""
+        self._target = target
+        self.cut()
+        self.restore()
+
     def stall(self) -> None:
         """Connections stay, and nothing comes through any more."""
         self._open.clear()

@@ -6,18 +6,17 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
 import pytest
 
 from quantdesk_oracle.ops.metric_table import METRICS, PREFIX
 from tests.e2e.conftest import Program
 from tests.e2e.test_demo import until_rows
 from tests.postgres import free_port
+from tests.prometheus import Prometheus, running_prometheus
 
 WHO = 'job="quantdesk-oracle",instance="a:9464"'
 AT = "20m"
@@ -123,67 +122,17 @@ def test_every_alert_has_a_page_with_meaning_first_look_causes_and_cure(root: Pa
             assert heading in page, f"{alert} has no {heading}"
 
 
-class Prometheus:
-    """A Prometheus that scrapes one daemon once a second."""
-
-    def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=10, trust_env=False)
-
-    def close(self) -> None:
-        self._client.close()
-
-    def get(self, path: str, **parameters: str) -> Any:
-        return self._client.get(f"/api/v1/{path}", params=parameters).json()["data"]
-
-    def query(self, expression: str) -> list[Any]:
-        return list(self.get("query", query=expression)["result"])
-
-    def until(self, expression: str) -> list[Any]:
-        """Wait until the expression comes to something."""
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            try:
-                if found := self.query(expression):
-                    return found
-            except (httpx.TransportError, ValueError):
-                pass  # it is only just starting
-            time.sleep(0.3)
-        raise AssertionError(f"nothing came of {expression}")
-
-
 @pytest.fixture
-def prometheus(root: Path, tmp_path: Path) -> Iterator[tuple[Prometheus, int]]:
-    """A Prometheus with the project's own configuration, and the port of the daemon that it looks for."""
-    program = shutil.which("prometheus")
-    if program is None:
-        pytest.skip("prometheus is not installed (Debian: prometheus)")
-    daemon, own = free_port(), free_port()
-    for file in ("alerts.yml", "prometheus.yml"):
-        text = (root / "config/prometheus" / file).read_text()
-        text = text.replace("127.0.0.1:9464", f"127.0.0.1:{daemon}").replace("15s", "1s")
-        (tmp_path / file).write_text(text)
-    with (tmp_path / "prometheus.log").open("w") as log:
-        process = subprocess.Popen(
-            [
-                program,
-                f"--config.file={tmp_path / 'prometheus.yml'}",
-                f"--storage.tsdb.path={tmp_path / 'data'}",
-                f"--web.listen-address=127.0.0.1:{own}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    server = Prometheus(f"http://127.0.0.1:{own}")
-    yield server, daemon
-    server.close()
-    process.terminate()
-    process.wait(15)
+def prometheus(root: Path, tmp_path: Path) -> Iterator[Prometheus]:
+    with running_prometheus(root, tmp_path) as server:
+        yield server
 
 
 async def test_a_real_prometheus_scrapes_a_real_daemon(
-    prometheus: tuple[Prometheus, int], program: Program, state_dir: Path, root: Path
+    prometheus: Prometheus, program: Program, state_dir: Path, root: Path
 ) -> None:
-    server, port = prometheus
+    server, port = prometheus, free_port()
+    server.watch(port)
     process = program("run", "--demo", "--json", "--state-dir", state_dir, QUANTDESK_HTTP_PORT=str(port))
     await until_rows(state_dir, 12)
     server.until("quantdesk_oracle_ready == 1")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -15,8 +13,9 @@ from quantdesk_oracle.store import schema, series
 from quantdesk_oracle.store.database import Database
 from quantdesk_oracle.store.faults import DatabaseTroubleError, Kind
 from tests.pgbouncer import BOUNCER, PgBouncer
-from tests.postgres import PostgresServer, execute, programs, unprivileged
+from tests.postgres import PostgresServer, execute
 from tests.rows import a_mark, a_print, a_sample
+from tests.tls import make_certificates, server_with_tls
 
 
 @pytest.fixture
@@ -84,35 +83,12 @@ async def test_a_pooler_that_is_killed_and_back_is_only_a_pause(pooled: Database
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate authority, and a certificate of `localhost` that it has signed."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed on this machine")
-    folder = tmp_path_factory.mktemp("certificates")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=authority",
-            "-keyout", "ca.key", "-out", "ca.crt")  # fmt: skip
-    openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", "server.key",
-            "-out", "server.csr")  # fmt: skip
-    (folder / "names").write_text("subjectAltName=DNS:localhost")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days",
-            "2", "-extfile", "names", "-out", "server.crt")  # fmt: skip
-    return folder
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")
 def tls_server(authority: Path) -> Iterator[PostgresServer]:
-    folder = programs(15)
-    if folder is None:
-        pytest.skip("PostgreSQL 15, which is built with TLS, is not installed on this machine")
-    server = PostgresServer(folder, ssl="on")
-    for name in ("server.crt", "server.key"):
-        shutil.copy(authority / name, server.data / name)
-        if user := unprivileged():
-            shutil.chown(server.data / name, user)
-    (server.data / "server.key").chmod(0o600)
+    server = server_with_tls(authority)
     hba = server.data / "pg_hba.conf"
     hba.write_text(f"hostnossl all plain all reject\n{hba.read_text()}")
     server.start()
