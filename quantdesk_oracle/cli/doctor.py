@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shlex
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -30,7 +32,7 @@ def doctor(
 
     Each endpoint is asked for its cluster, slot and latency, and its websocket has to deliver; each feed's account
     is read and decoded twice; the database is looked at as the daemon's own user. What is not well comes with its
-    cause, what to do, and a code to look up in docs/errors.md.
+    cause, what to do, and a code to look up in docs/errors.md; at the end stand the lines to write instead.
 
     Exit codes: 0 no failure (warnings allowed), 1 a check failed, 78 the settings cannot be used.
     """
@@ -42,6 +44,8 @@ def doctor(
     if settings is not None:
         database = None if problems and settings.embedded else _dsn(settings)
         findings += asyncio.run(examine(settings, SystemClock(), database=database))
+    if env_file is not None:
+        findings = [_of_env_file(finding, env_file) for finding in findings]
     _print(findings, as_json=as_json)
     if problems:
         raise typer.Exit(EX_CONFIG)
@@ -74,6 +78,23 @@ def _dsn(settings: Settings) -> str | None:
     return settings.database.url.get_secret_value()
 
 
+def _of_env_file(finding: Finding, env_file: Path) -> Finding:
+    """Commands to type read the same variables."""
+    option = f" --env-file {shlex.quote(str(env_file))}"
+    typed = re.sub(r"quantdesk-oracle schema \w+", lambda command: command[0] + option, finding.cure)
+    return replace(finding, cure=typed)
+
+
+def _lines(findings: Sequence[Finding]) -> list[str]:
+    """The variables to write instead; one that two findings want differently is left to the reader."""
+    wanted: dict[str, set[str]] = {}
+    for finding in findings:
+        if "line" in finding.figures:
+            name, _, value = str(finding.figures["line"]).partition("=")
+            wanted.setdefault(name, set()).add(value)
+    return [f"{name}={values.pop()}" for name, values in wanted.items() if len(values) == 1]
+
+
 def _print(findings: Sequence[Finding], *, as_json: bool) -> None:
     counts = Counter(finding.grade.value for finding in findings)
     if as_json:
@@ -85,6 +106,10 @@ def _print(findings: Sequence[Finding], *, as_json: bool) -> None:
         typer.echo(f"{grade}  {finding.subject}: {finding.finding}")
         if finding.cure:
             typer.echo(f"      {finding.cure}  [{finding.code}]")
+    if lines := _lines(findings):
+        typer.echo("Lines to write instead:")
+        for line in lines:
+            typer.echo(f"    {line}")
     typer.echo(f"{counts['ok']} ok, {counts['warn']} warnings, {counts['fail']} failures.")
 
 

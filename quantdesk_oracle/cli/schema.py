@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -12,15 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from quantdesk_oracle.cli.options import EnvFile
 from quantdesk_oracle.errors import ConfigError, DatabaseError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from quantdesk_oracle.store.schema import Migration, SchemaStatus
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Make, look at and check the schema of the database.\n\n"
-    "The database is --database-url, else SCHEMA_DATABASE_URL, else DATABASE_URL. Making a schema wants a role that"
+    "The database is --database-url, else SCHEMA_DATABASE_URL, else DATABASE_URL, of the environment or"
+    " of --env-file. Making a schema wants a role that"
     " may create tables and roles; the daemon itself needs far less."
     " Exit codes: 0 done, 1 failure, 2 usage, 69 the database does not answer, 78 the schema or a setting is wrong.",
 )
@@ -34,19 +37,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.
 
 
 @app.command("apply")
-def apply_command(database_url: Url = None, as_json: AsJson = False) -> None:
+def apply_command(database_url: Url = None, env_file: EnvFile = None, as_json: AsJson = False) -> None:
     """Make the schema on an empty database. Run again, it changes nothing.
 
     The same as: psql "$DATABASE_URL" -f schema/production-schema.sql
     """
     from quantdesk_oracle.store import schema
 
-    _report(_with_connection(database_url, lambda c: schema.apply(c, progress=_say)), as_json)
+    _report(_with_connection(_dsn(database_url, env_file), lambda c: schema.apply(c, progress=_say)), as_json)
 
 
 @app.command("migrate")
 def migrate_command(
     database_url: Url = None,
+    env_file: EnvFile = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Do all of it, show what it did, roll it back. Takes the same locks."),
@@ -60,12 +64,14 @@ def migrate_command(
     """
     from quantdesk_oracle.store import schema
 
-    done = _with_connection(database_url, lambda c: schema.migrate(c, dry_run=dry_run, progress=_say))
+    done = _with_connection(
+        _dsn(database_url, env_file), lambda c: schema.migrate(c, dry_run=dry_run, progress=_say)
+    )
     _report_migration(done, as_json)
 
 
 @app.command("verify")
-def verify_command(database_url: Url = None) -> None:
+def verify_command(database_url: Url = None, env_file: EnvFile = None) -> None:
     """Check a live database: numbers, roles, plans, the whole catalogue. Exit 78 at the first thing that is wrong.
 
     As the owner of the schema; leaves nothing behind. The same as:
@@ -73,24 +79,27 @@ def verify_command(database_url: Url = None) -> None:
     """
     from quantdesk_oracle.store import schema
 
-    _with_connection(database_url, lambda c: schema.verify(c, progress=_say))
+    _with_connection(_dsn(database_url, env_file), lambda c: schema.verify(c, progress=_say))
     typer.echo("the schema is as it should be")
 
 
 @app.command("status")
-def status_command(database_url: Url = None, as_json: AsJson = False) -> None:
+def status_command(database_url: Url = None, env_file: EnvFile = None, as_json: AsJson = False) -> None:
     """Show what the database holds: mode, version, tables, sizes. Exit 78 when the schema is missing or old."""
     from quantdesk_oracle.store import schema
 
-    found = _with_connection(database_url, schema.status)
+    found = _with_connection(_dsn(database_url, env_file), schema.status)
     _report(found, as_json)
     if not found.current:
         raise typer.Exit(78)
 
 
-def _dsn(option: str | None) -> str:
+def _dsn(option: str | None, env_file: Path | None) -> str:
     """The database that makes or changes the schema: its role may be another than the daemon's."""
-    for url in (option, os.environ.get("SCHEMA_DATABASE_URL"), os.environ.get("DATABASE_URL")):
+    from quantdesk_oracle.config.load import read_environment
+
+    environment = read_environment(env_file)
+    for url in (option, environment.SCHEMA_DATABASE_URL, environment.DATABASE_URL):
         if url:
             return _embedded() if url == "embedded" else url
     raise ConfigError(
@@ -106,8 +115,8 @@ def _embedded() -> str:
     return EmbeddedServer(default_state_dir()).start()
 
 
-def _with_connection(database_url: str | None, action: Callable[[Any], Awaitable[T]]) -> T:
-    return asyncio.run(_connected(_dsn(database_url), action))
+def _with_connection(dsn: str, action: Callable[[Any], Awaitable[T]]) -> T:
+    return asyncio.run(_connected(dsn, action))
 
 
 async def _connected(dsn: str, action: Callable[[Any], Awaitable[T]]) -> T:

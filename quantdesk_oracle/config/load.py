@@ -60,9 +60,7 @@ def load_settings(
     nodes and accounts too, and the variables that name some are passed over. Raises ConfigError that lists
     everything that is wrong.
     """
-    if env_file is not None and not env_file.is_file():
-        raise ConfigError([f"{env_file}: no such file; check --env-file"])
-    environment = _environment(env_file)
+    environment = read_environment(env_file)
     if own_network:
         environment = environment.model_copy(update=dict.fromkeys(NETWORK_VARIABLES, ""))
     problems: list[str] = []
@@ -79,7 +77,10 @@ def load_settings(
     return _settings(file, environment, accounts, url, state_dir, named)
 
 
-def _environment(env_file: Path | None) -> Environment:
+def read_environment(env_file: Path | None = None) -> Environment:
+    """The environment, and ``env_file`` below it. Raises ConfigError where that cannot be read."""
+    if env_file is not None and not env_file.is_file():
+        raise ConfigError([f"{env_file}: no such file; check --env-file"])
     try:
         return Environment(_env_file=env_file)
     except (OSError, UnicodeDecodeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -39,7 +40,8 @@ async def examine_feeds(
     feeds = [feed for feed in settings.feeds if feed.on_chain]
     node = next((node for node in nodes if node.reachable and node.right_cluster), None)
     if node is None:
-        return [skip("feed.unknown", feed.name, "no endpoint could be asked.") for feed in feeds]
+        nobody = f"no endpoint of {settings.node.network} answers."
+        return [skip("feed.unknown", feed.name, nobody) for feed in feeds]
     found: dict[str, Any] = {}
     try:
         keys = list(dict.fromkeys(feed.pubkey for feed in feeds))
@@ -63,7 +65,9 @@ async def examine_feeds(
 
 
 def _market(market: Market, accounts: dict[str, Any], slot: int, now: int) -> Iterator[Finding]:
-    findings = [_feed(market, feed, accounts.get(feed.pubkey), slot, now) for feed in market.feeds]
+    findings = [
+        _with_line(feed, _feed(market, feed, accounts.get(feed.pubkey), slot, now)) for feed in market.feeds
+    ]
     served = any(finding.grade in (Grade.OK, Grade.WARN) for finding in findings)
     for finding in findings:
         if served and finding.grade is Grade.FAIL:
@@ -71,6 +75,12 @@ def _market(market: Market, accounts: dict[str, Any], slot: int, now: int) -> It
             yield warn(finding.code, finding.subject, finding.finding, finding.cure, **finding.figures)
         else:
             yield finding
+
+
+def _with_line(feed: Feed, finding: Finding) -> Finding:
+    if finding.code in Code.ANOTHER_ACCOUNT:
+        return replace(finding, figures={**finding.figures, **_line(feed)})
+    return finding
 
 
 def _feed(market: Market, feed: Feed, account: Any, slot: int, now: int) -> Finding:
@@ -116,6 +126,8 @@ class Code:
     WIDE = "feed.wide"
     REJECTED = "feed.rejected"
     OK = "feed.fresh"
+    ANOTHER_ACCOUNT = (MISSING, OWNER, UNREADABLE, WRONG, FROZEN, DEAD)
+    """Those that another account cures."""
 
 
 def _wrong_feed(feed: Feed, update: PriceUpdate, owner: str) -> Finding | None:
@@ -189,8 +201,16 @@ _CURES = {
 }
 
 
+def _line(feed: Feed) -> dict[str, object]:
+    """The line to write instead, where a variable names the account and there is a better one."""
+    if feed.feed_id is None or not feed.configured_by or not feed.configured_by.isupper():
+        return {}
+    account = price_feed_address(feed.feed_id, Generation.CORE_UPGRADED)
+    return {} if account == feed.pubkey else {"line": f"{feed.configured_by}={account}"}
+
+
 def _instead(feed: Feed) -> str:
-    """What to follow instead, as the line to write."""
+    """What to follow instead, in words."""
     if feed.feed_id is None:
         return "Give the market a feed_id in the configuration file."
     account = price_feed_address(feed.feed_id, Generation.CORE_UPGRADED)

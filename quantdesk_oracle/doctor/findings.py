@@ -32,6 +32,7 @@ class Finding:
     cure: str = ""
     """What to do, one sentence; empty where all is well."""
     figures: Mapping[str, object] = field(default_factory=dict)
+    """Numbers for scripts. ``line`` is a variable with its value, as the env file should have it."""
 
 
 def ok(code: str, subject: str, finding: str, **figures: object) -> Finding:

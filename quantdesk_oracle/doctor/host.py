@@ -32,9 +32,10 @@ def version() -> Finding:
 def accounts(settings: Settings) -> Iterator[Finding]:
     """What the addresses of the configured accounts give away without asking a node."""
     for problem in account_problems(settings):
-        yield fail(
-            "account.legacy", problem.market, problem.problem, problem.cure, replacement=problem.replacement
-        )
+        figures = {"replacement": problem.replacement}
+        if problem.replacement is not None and problem.key.isupper():
+            figures["line"] = f"{problem.key}={problem.replacement}"
+        yield fail("account.legacy", problem.market, problem.problem, problem.cure, **figures)
 
 
 def state_directory(folder: Path, free: FreeBytes = free_bytes) -> Finding:

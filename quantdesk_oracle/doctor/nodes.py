@@ -144,12 +144,17 @@ def _cluster(node: Node, genesis: object, network: str) -> Finding:
     )
     node.right_cluster = expected is None or genesis == expected
     if not node.right_cluster:
+        cure, line = f"Set RPC_URL and WS_URL to endpoints of {network}", {}
+        if cluster in GENESIS_HASHES:
+            cure += f", or set SOLANA_NETWORK={cluster}, which is what this one serves"
+            line = {"line": f"SOLANA_NETWORK={cluster}"}
         return fail(
             "node.wrong_cluster",
             node.name,
             f"serves {cluster} by its genesis hash, while SOLANA_NETWORK is {network}.",
-            f"Set RPC_URL and WS_URL to endpoints of {network}, or SOLANA_NETWORK to what they serve.",
+            f"{cure}.",
             genesis=str(genesis),
+            **line,
         )
     return ok("node.cluster", node.name, f"serves {cluster if expected else network}.", genesis=str(genesis))
 
