@@ -25,8 +25,8 @@ RATES: Final = 48
 PARTS: Final = 96
 PART: Final = 900 * SECOND
 """A quarter of an hour; PARTS of them are a day."""
-AGAIN: Final = 60 * SECOND
-"""How old what is held of a market may get, µs."""
+AGAIN, SOON = 60 * SECOND, 5 * SECOND
+"""How old what is held of a market may get, µs; and while the newest part has no print, as just after a start."""
 ROUND_SECONDS: Final = 1.0
 PAUSE_SECONDS: Final = 0.2
 """After each market that was read: some 15 short queries a second at most, however many markets there are."""
@@ -67,6 +67,11 @@ class Past(NamedTuple):
     """Oldest first."""
     coverage: DayCoverage | None = None
 
+    def holds(self, last_funding: int | None, now: int) -> bool:
+        """Whether it need not be read again at ``now`` (µs), when ``last_funding`` (µs) is the newest boundary."""
+        empty = self.coverage is not None and self.coverage.parts.endswith(_LETTERS[Cover.EMPTY])
+        return self.last_funding == last_funding and 0 <= now - self.at < (SOON if empty else AGAIN)
+
     def shown(self) -> dict[str, Any]:
         """As /charts tells it."""
         covered = self.coverage
@@ -96,8 +101,8 @@ class PastWorker:
     async def round(self) -> None:
         """Read what is out of date. Raises DatabaseError."""
         for state in self._markets:
-            now, held = self._clock.now(), state.past
-            if held.last_funding == state.last_funding and 0 <= now - held.at < AGAIN:
+            now = self._clock.now()
+            if state.past.holds(state.last_funding, now):
                 continue
             state.past = await self._read(state, now)
             await self._clock.sleep(PAUSE_SECONDS)

@@ -75,9 +75,9 @@ class Browser:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self._chrome("Emulation.setEmulatedMedia", features=features)
 
-    def picture(self, path: Path) -> None:
-        """The whole page as a PNG."""
-        answer = self._chrome("Page.captureScreenshot", captureBeyondViewport=True, format="png")
+    def picture(self, path: Path, *, whole: bool = True) -> None:
+        """The whole page as a PNG, or what the window shows of it."""
+        answer = self._chrome("Page.captureScreenshot", captureBeyondViewport=whole, format="png")
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def console(self) -> list[str]:

@@ -72,22 +72,26 @@ Open = Callable[[], Browser]
 
 
 @pytest.fixture
-def page(world: World, browser: Browser) -> Iterator[Open]:
-    """Opens the page of ``world`` and waits until it shows something."""
+def url(world: World) -> Iterator[str]:
+    """Where the page of ``world`` is served."""
     server = HealthServer("127.0.0.1", 0, Metrics([], [], [], "0"), world, pages=page_routes())
     server.start()
+    yield f"http://127.0.0.1:{server.port}/"
+    server.stop()
+
+
+@pytest.fixture
+def page(url: str, browser: Browser) -> Iterator[Open]:
+    """Opens the page of ``world`` and waits until it shows something."""
 
     def open_() -> Browser:
         browser.resize(*DESKTOP)
         browser.console()
-        browser.open(f"http://127.0.0.1:{server.port}/")
-        browser.until(
-            "return document.querySelectorAll('article').length && document.querySelector('.left .value').innerText"
-        )
+        browser.open(url)
+        browser.until("return (document.querySelector('.left .value') || {}).innerText")
         return browser
 
     yield open_
-    server.stop()
     browser.colour_scheme("light")
 
 
@@ -211,6 +215,14 @@ def test_a_database_that_is_down_is_told_with_what_waits(page: Open, world: Worl
         assert shown in text(browser, "#database")
 
 
+def test_a_daemon_that_is_only_just_starting_says_so(url: str, world: World, browser: Browser) -> None:
+    told, world.status = world.status, dict  # type: ignore[method-assign]
+    browser.open(url)
+    browser.until("return document.getElementById('state').innerText === 'The daemon is only just starting'")
+    world.status = told  # type: ignore[method-assign]
+    browser.until("return document.getElementById('state').innerText.startsWith('Ready')")
+
+
 def test_a_loop_that_is_stuck_is_a_reason_of_its_own(page: Open, world: World) -> None:
     world.beat = 61.0
     browser = page()
@@ -233,6 +245,18 @@ def test_a_market_that_comes_or_goes_does_so_without_reload(page: Open, world: W
     )
     assert browser.run("return new Set([...document.querySelectorAll('[id]')].map((e) => e.id)).size === "
                        "document.querySelectorAll('[id]').length")  # fmt: skip
+
+
+def test_charts_out_of_sight_wait_until_they_are_in_sight_and_words_do_not(page: Open, world: World) -> None:
+    world.markets = [market(f"M{number}-PERP") for number in range(40)]
+    browser = page()
+    world.states["M39-PERP"] = "d" * 300
+    world.markets[39] = market("M39-PERP", age=20.0)
+    last = "document.querySelector('article:last-child')"
+    browser.until(f"return {last}.innerText.includes('Age 20 s')")
+    assert "Last 5 min: 100 % served" in browser.run(f"return {last}.innerText")
+    browser.run(f"{last}.scrollIntoView()")
+    browser.until(f"return {last}.innerText.includes('Last 5 min: 0 % served')")
 
 
 def test_a_daemon_that_goes_away_is_told_and_the_page_lives_on(page: Open) -> None:

@@ -6,6 +6,12 @@ import { basisPoints, countdown, digitsOf, element, instant, mark, number, perce
 export const GRADES = { fresh: "good", stale: "warn", dead: "bad", unproven: "idle" };
 const key = (className, words) => element("span", { class: `key ${className}` }, words);
 
+/** Charts are drawn again only on cards in sight or nearly so: two hundred markets' at once take most of a second. */
+const nearby = new IntersectionObserver((seen) => seen.forEach(({ target, isIntersecting }) => {
+  target.near = isIntersecting;
+  if (isIntersecting) target.redraw();
+}), { rootMargin: "600px" });
+
 /** The card of the `at`-th market: its element, `update` and `tick`. */
 export function makeCard(at) {
   const id = `market-${at}`, parts = {};
@@ -23,7 +29,18 @@ export function makeCard(at) {
     fundingPart(keep),
     element("h4", {}, "Coverage"), keep("coverage", drawing("bar")), keep("covered", element("p", { class: "caption" })),
     keep("served", drawing("bar")), keep("share", element("p", { class: "caption" })));
-  return { root, update: (market, charts) => update(parts, market, charts), tick: (now) => tick(parts, now) };
+  nearby.observe(root);
+  root.near = true;  // until the observer says otherwise, so that every card is drawn once
+  root.redraw = () => {};
+  return {
+    root,
+    update: (market, charts) => {
+      update(parts, market);
+      root.redraw = () => redraw(parts, market, charts);
+      if (root.near) root.redraw();
+    },
+    tick: (now) => tick(parts, now),
+  };
 }
 
 function fundingPart(keep) {
@@ -43,7 +60,7 @@ function fundingPart(keep) {
         element("table", {}, element("thead", {}, element("tr", {}, ...heads)), keep("table", element("tbody"))))));
 }
 
-function update(parts, market, charts) {
+function update(parts, market) {
   const grade = GRADES[market.freshness] || "idle", digits = digitsOf(market.price);
   say(parts.title, market.market);
   if (parts.grade !== market.freshness) parts.badge.replaceChildren(icon(grade), element("span", {}, market.freshness));
@@ -55,13 +72,18 @@ function update(parts, market, charts) {
   say(parts.confidence, market.price === null ? "no usable print yet" :
     `± ${number(market.confidence, digits)}  ${used ? basisPoints(market.confidence / market.price) : "not used"}`);
   showNotes(parts.notes, market);
-  const spanned = prices(parts.prices, charts);
-  ["", ""].forEach((none, at) => say(parts.range.children[at], spanned ? spanned[1 - at] : none));
-  age(parts.age, market, grade);
   say(parts.limits.children[0], `Age ${span(market.age)}`);
   say(parts.limits.children[1], `fresh ≤ ${span(market.fresh_limit)}, stale ≤ ${span(market.stale_limit)}`);
   showFacts(parts.facts, market, digits);
-  showFunding(parts, market, charts);
+  showFunding(parts, market);
+}
+
+function redraw(parts, market, charts) {
+  const spanned = prices(parts.prices, charts), made = market.funding_estimate;
+  ["", ""].forEach((none, at) => say(parts.range.children[at], spanned ? spanned[1 - at] : none));
+  age(parts.age, market, GRADES[market.freshness] || "idle");
+  say(parts.settled, rates(parts.rates, charts.rates, made ? made.rate : null));
+  showTable(parts.table, charts.rates);
   if (charts.coverage) say(parts.covered, `Last day: ${coverage(parts.coverage, charts.coverage)}`);
   say(parts.share, served(parts.served, charts.states));
 }
@@ -91,7 +113,7 @@ function showFacts(list, market, digits) {
   ]);
 }
 
-function showFunding(parts, market, charts) {
+function showFunding(parts, market) {
   const made = market.funding_estimate, rate = made ? made.rate : null, per = span(market.funding_interval);
   const [payer, value] = parts.estimate.children;
   say(value, rate !== null ? percent(rate) : made ? "none" : "–");
@@ -102,18 +124,19 @@ function showFunding(parts, market, charts) {
   parts.ends = market.ends;
   say(parts.samples, made ? `Estimate from ${number(made.used)} of ${number(made.expected)} samples` +
     `${made.unusable ? `, ${number(made.unusable)} without an oracle` : ""}${made.premium === null ? "" : `; premium ${percent(made.premium)}`}` : "");
-  say(parts.settled, rates(parts.rates, charts.rates, rate));
   terms(parts.last, [
     ["Last settled", market.last_funding === null ? "never" : `${percent(market.funding_rate)} at ${timeOf(market.last_funding)}`],
     ["Cap", `±${number(100 * market.funding_cap, 4)} %`],
   ]);
-  const newest = charts.rates.at(-1), words = newest ? `${newest.boundary} ${charts.rates.length}` : "";
-  if (parts.table.words !== words) {
-    parts.table.words = words;
-    parts.table.replaceChildren(...[...charts.rates].reverse().map((one) => element("tr", {},
-      element("td", {}, instant(one.boundary)), element("td", { class: "figure" }, percent(one.rate)),
-      element("td", {}, one.status + (one.reason ? `: ${one.reason}` : "")))));
-  }
+}
+
+function showTable(table, settled) {
+  const words = JSON.stringify(settled);
+  if (table.words === words) return;
+  table.words = words;
+  table.replaceChildren(...[...settled].reverse().map((one) => element("tr", {},
+    element("td", {}, instant(one.boundary)), element("td", { class: "figure" }, percent(one.rate)),
+    element("td", {}, one.status + (one.reason ? `: ${one.reason}` : "")))));
 }
 
 /** The countdown, between two answers of the daemon. */

@@ -162,7 +162,7 @@ function showEvents(events) {
 }
 
 function show(status, charts) {
-  if (!status.markets) throw new Error("it is only just starting");
+  if (!status.markets) return showState("warn", "The daemon is only just starting");
   answered = { now: status.now, at: performance.now() };
   mark(byId("main"), "class", "");
   for (const market of status.markets) market.ends = status.now + market.next_funding;
@@ -170,7 +170,7 @@ function show(status, charts) {
   showSources(status); showDatabase(status); showWritten(status); showEvents(status.events || []);
   const up = status.started ? `up ${span(status.now - status.started)}` : "";
   say(byId("about"), [status.instance, status.version, up].filter(Boolean).join(" · "));
-  tick();
+  return tick();
 }
 
 function unreachable(error) {

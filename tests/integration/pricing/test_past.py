@@ -10,7 +10,7 @@ import pytest
 
 from quantdesk_oracle.model import SECOND
 from quantdesk_oracle.store.gaps import CLOSED, FeedKey, Gap, open_gap, save_gap
-from quantdesk_oracle.workers.past import AGAIN, PART, PARTS, RATES, Past, PastWorker, SettledRate
+from quantdesk_oracle.workers.past import AGAIN, PART, PARTS, RATES, SOON, Past, PastWorker, SettledRate
 from tests.integration.pricing.world import START, SYMBOL, World
 
 HOUR = 3_600 * SECOND
@@ -102,7 +102,18 @@ async def test_a_print_of_another_teams_writer_covers_nothing(world):
     assert set(covered.parts) == {"e"}
 
 
+async def test_a_market_without_a_print_just_now_is_read_again_soon(world):
+    first = await looked(world)
+    await world.deliver(10_000, world.clock.now())
+    world.clock.set(world.clock.now() + SOON - 1)
+    second = await looked(world)
+    world.clock.set(world.clock.now() + 1)
+    third = await looked(world)
+    assert [past.coverage.parts[-1] for past in (first, second, third)] == ["e", "e", "p"]
+
+
 async def test_it_is_read_again_when_a_minute_is_over_or_an_interval_is_settled_and_not_before(world):
+    await world.deliver(10_000, world.clock.now())
     first = await looked(world)
     world.btc.last_funding = await settled(world, 0, "0.0001")
     second = await looked(world)
