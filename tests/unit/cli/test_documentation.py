@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import re
 import subprocess
@@ -47,6 +48,21 @@ def test_every_link_leads_somewhere(root: Path) -> None:
             assert file.exists(), f"{page.relative_to(root)} links to {link}"
             if anchor and file.suffix == ".md":
                 assert anchor in anchors(file), f"{page.relative_to(root)} links to {link}"
+
+
+def test_the_site_builds_without_a_warning_and_has_every_page(root: Path, tmp_path: Path) -> None:
+    mkdocs = Path(sys.executable).with_name("mkdocs")
+    done = subprocess.run(
+        [mkdocs, "build", "--strict", "--site-dir", tmp_path / "site"],
+        cwd=root, capture_output=True, text=True, check=False, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    for page in (root / "docs").rglob("*.md"):
+        name = page.relative_to(root / "docs").with_suffix("")
+        folder = name.parent if name.name in ("index", "README") else name
+        assert (tmp_path / "site" / folder / "index.html").is_file(), page
+    assert "At 3 a.m." in (tmp_path / "site/index.html").read_text()
 
 
 @pytest.mark.parametrize("script", ["reference", "dashboard"])
