@@ -56,13 +56,14 @@ function fundingPart(keep) {
     keep("settled", element("p", { class: "caption" })),
     keep("last", element("dl", { class: "facts" })),
     element("details", {}, element("summary", {}, "Settled rates as a table"),
-      element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Settled rates" },
-        element("table", {}, element("thead", {}, element("tr", {}, ...heads)), keep("table", element("tbody"))))));
+      keep("region", element("div", { class: "scroll", tabindex: "0", role: "region" },
+        element("table", {}, element("thead", {}, element("tr", {}, ...heads)), keep("table", element("tbody")))))));
 }
 
 function update(parts, market) {
   const grade = GRADES[market.freshness] || "idle", digits = digitsOf(market.price);
   say(parts.title, market.market);
+  mark(parts.region, "aria-label", `Settled rates of ${market.market}`);
   if (parts.grade !== market.freshness) parts.badge.replaceChildren(icon(grade), element("span", {}, market.freshness));
   parts.grade = market.freshness;
   mark(parts.badge, "class", `badge ${grade}`);
