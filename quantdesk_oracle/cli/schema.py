@@ -85,12 +85,12 @@ def verify_command(database_url: Url = None, env_file: EnvFile = None) -> None:
 
 @app.command("status")
 def status_command(database_url: Url = None, env_file: EnvFile = None, as_json: AsJson = False) -> None:
-    """Show what the database holds: mode, version, tables, sizes. Exit 78 when the schema is missing or old."""
+    """Show what the database holds: mode, version, tables, sizes. Exit 78 when this program cannot work with it."""
     from quantdesk_oracle.store import schema
 
     found = _with_connection(_dsn(database_url, env_file), schema.status)
     _report(found, as_json)
-    if not found.current:
+    if not found.serves:
         raise typer.Exit(78)
 
 

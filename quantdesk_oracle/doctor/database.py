@@ -157,7 +157,7 @@ async def _schema(connection: Any) -> list[Finding]:
     figures = {"version": found.version, "needed": found.needed_version, "mode": found.mode}
     if found.generation == "none":
         return [await _no_schema(connection)]
-    if not found.current:
+    if not found.serves:
         said, cures = {
             "earlier": ("holds an earlier generation of the schema", "quantdesk-oracle schema migrate"),
             "older": (f"has version {found.version} of the schema", "quantdesk-oracle schema apply"),
@@ -165,7 +165,8 @@ async def _schema(connection: Any) -> list[Finding]:
         }[found.generation]
         needed = f"{said}; this program needs version {found.needed_version}."
         return [fail("database.schema", SUBJECT, needed, f"Bring it up with: {cures}", **figures)]
-    said = f"has the schema, version {found.version}; time series: {found.mode}."
+    newer = "" if found.current else f", which serves programs of version {found.needed_version}, too"
+    said = f"has the schema, version {found.version}{newer}; time series: {found.mode}."
     return [
         ok("database.schema", SUBJECT, said, **figures),
         await _rights(connection),

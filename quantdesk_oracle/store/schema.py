@@ -90,10 +90,13 @@ async def verify(connection: Connection, *, progress: Progress | None = None) ->
 
 
 async def check(connection: Connection) -> SchemaStatus:
-    """The status of a schema that this program can work with; SchemaError, with the command to type, otherwise."""
+    """The status of a schema that this program can work with; SchemaError, with the command to type, otherwise.
+
+    A newer version may say that it serves programs of this age, so that both run side by side while a fleet is upgraded.
+    """
     found = await status(connection)
-    if problem := _problem(found):
-        raise SchemaError(problem)
+    if not found.serves:
+        raise SchemaError(_problem(found))
     return found
 
 
@@ -109,9 +112,8 @@ async def _migration(connection: Connection, generation: str, *, dry_run: bool) 
     )
 
 
-def _problem(found: SchemaStatus) -> str | None:
+def _problem(found: SchemaStatus) -> str:
     return {
-        "current": None,
         "none": "the database has no QuantDesk schema; make it with: quantdesk-oracle schema apply",
         "earlier": "the database holds an earlier generation of the QuantDesk schema;"
         " bring it up with: quantdesk-oracle schema migrate",

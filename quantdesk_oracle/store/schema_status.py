@@ -34,6 +34,8 @@ class SchemaStatus:
     needed_version: int
     generation: str
     """none, earlier (tables of a schema from before this one), older, current or newer"""
+    serves: bool
+    """Whether this program can work with it: current, or newer and made so that programs of this age go on."""
     mode: str
     """plain, timescale or apache: how time series are kept, or would be"""
     server_version: str
@@ -52,9 +54,11 @@ class SchemaStatus:
 async def status(connection: Connection) -> SchemaStatus:
     """What is there. Reads the catalogue only."""
     tables = {row["name"]: row for row in await connection.fetch(_TABLES)}
-    version = None
+    version, oldest_program = None, None
     if "schema_version" in tables:
-        version = await connection.fetchval("SELECT max(version) FROM public.schema_version")
+        # Through JSON, as versions before the third have no such column.
+        found = await connection.fetchrow(_VERSION)
+        version, oldest_program = found or (None, None)
     generation = _generation(version, set(tables))
     server = await connection.fetchrow(_SERVER)
     hypertables = {}
@@ -66,6 +70,8 @@ async def status(connection: Connection) -> SchemaStatus:
         version=version,
         needed_version=NEEDED_VERSION,
         generation=generation,
+        serves=generation == "current"
+        or (generation == "newer" and oldest_program is not None and oldest_program <= NEEDED_VERSION),
         mode=server["mode"],
         server_version=server["server_version"],
         timescale_version=server["timescale_version"],
@@ -105,6 +111,11 @@ def _generation(version: int | None, tables: set[str]) -> str:
         return "current"
     return "older" if version < NEEDED_VERSION else "newer"
 
+
+_VERSION = """
+    SELECT version, (to_jsonb(v) ->> 'oldest_program')::integer AS oldest_program
+    FROM public.schema_version AS v ORDER BY version DESC LIMIT 1
+"""
 
 _TABLES = """
     SELECT c.relname::text AS name,

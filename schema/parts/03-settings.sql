@@ -1,13 +1,16 @@
 -- What the schema says about itself: its version, its settings, its time series.
 CREATE TABLE IF NOT EXISTS public.schema_version (
-    version     integer     PRIMARY KEY CHECK (version > 0),
-    applied_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    applied_by  text        NOT NULL DEFAULT current_user
+    version         integer     PRIMARY KEY CHECK (version > 0),
+    applied_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    applied_by      text        NOT NULL DEFAULT current_user,
+    oldest_program  integer     CHECK (oldest_program > 0)
 );
+CALL pg_temp.add_column('schema_version', 'oldest_program', 'integer CHECK (oldest_program > 0)');
 COMMENT ON TABLE public.schema_version IS 'The version of this schema: one row. Programs compare it with the version they were written for';
 COMMENT ON COLUMN public.schema_version.version IS 'Counts up with every change of the schema';
 COMMENT ON COLUMN public.schema_version.applied_at IS 'When it was applied first';
 COMMENT ON COLUMN public.schema_version.applied_by IS 'The database role that applied it';
+COMMENT ON COLUMN public.schema_version.oldest_program IS 'Programs written for this version and newer ones work with it; NULL: for no older one';
 
 CREATE TABLE IF NOT EXISTS public.schema_settings (
     name         text    PRIMARY KEY,

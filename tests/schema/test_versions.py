@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import asyncpg
 import pytest
 
 from quantdesk_oracle.errors import SchemaError
@@ -70,6 +71,51 @@ async def test_a_version_2_as_it_was_made_is_brought_up_by_psql(server: Server, 
     server.psql(empty.name, "-v", "ON_ERROR_STOP=1", "-f", SCHEMA / "production-schema.sql")
     await _kept(empty)
     await schema.verify(empty.owner)
+
+
+async def test_a_newer_version_that_serves_this_program_is_worked_with(database: Database) -> None:
+    """So that a daemon which is started again in the middle of an upgrade goes on."""
+    await database.owner.execute(
+        "INSERT INTO schema_version (version, oldest_program) VALUES ($1, $2)",
+        schema.NEEDED_VERSION + 1,
+        schema.NEEDED_VERSION,
+    )
+    found = await schema.check(database.owner)
+    assert (found.generation, found.version) == ("newer", schema.NEEDED_VERSION + 1)
+    await database.owner.execute("UPDATE schema_version SET oldest_program = version")
+    with pytest.raises(SchemaError, match="install a newer"):
+        await schema.check(database.owner)
+
+
+STATEMENTS = re.findall(
+    r"-- name: (\w+)\n(.*?)(?=\n\n-- name: |\Z)",
+    (FIXTURES / "statements_of_version_2.sql").read_text(encoding="utf-8"),
+    re.DOTALL,
+)
+NOT_OF_THE_ROLE = ("refresh_positions", "raise_risk_alerts", "set_funding_interval")
+"""Rights that the daemon is given where it is wanted (docs/pricing/positions.md), and a command of the operator's."""
+
+
+async def test_every_statement_of_a_version_2_program_goes_on_beside_this_version(database: Database) -> None:
+    """With its names, types and rights; a row of nothing may be refused for being one."""
+    assert len(STATEMENTS) > 50
+    assert await database.owner.fetchval("SELECT oldest_program FROM schema_version") == 2
+    wrong = {}
+    for name, sql in STATEMENTS:
+        transaction = database.owner.transaction()
+        await transaction.start()
+        try:
+            if name not in NOT_OF_THE_ROLE:
+                await database.owner.execute("SET LOCAL ROLE quantdesk_oracle")
+            statement = await database.owner.prepare(sql)
+            await statement.fetch(*[None] * len(statement.get_parameters()))
+        except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError):
+            pass
+        except asyncpg.PostgresError as error:
+            wrong[name] = str(error)
+        finally:
+            await transaction.rollback()
+    assert wrong == {}
 
 
 async def test_a_newer_version_is_refused(database: Database) -> None:
