@@ -73,6 +73,17 @@ def test_what_is_generated_is_what_the_code_says(root: Path, script: str) -> Non
     assert done.returncode == 0, done.stderr
 
 
+def test_every_picture_is_small_and_shown_by_a_page(root: Path) -> None:
+    shown = {
+        (page.parent / link).resolve() for page in pages(root) for link in LINK.findall(page.read_text())
+    }
+    pictures = [file for file in (root / "docs/images").rglob("*") if file.is_file()]
+    assert len(pictures) > 20
+    for picture in pictures:
+        assert picture in shown, f"no page shows {picture.name}"
+        assert picture.stat().st_size < 200_000, picture.name
+
+
 def errors(root_class: type[OracleError]) -> Iterator[type[OracleError]]:
     """Every error of the tree that the package itself defines."""
     for child in root_class.__subclasses__():
