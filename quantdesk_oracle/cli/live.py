@@ -82,4 +82,4 @@ def _footer(daemon: Daemon) -> str:
     written = ", ".join(
         f"{rows[table]:,} {table}" for table in ("oracle_prices", "mark_prices", "funding_rates")
     )
-    return f"written: {written}    http://127.0.0.1:{daemon.http_port}/status    Ctrl-C ends it"
+    return f"written: {written}\nstatus page: http://127.0.0.1:{daemon.http_port}    Ctrl-C ends it"

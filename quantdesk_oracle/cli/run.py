@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -265,6 +267,25 @@ def _print_summary(summary: dict[str, Any], settings: Settings) -> None:
     )
     typer.echo(f"Database: {summary['dsn']}")
     if summary["ledger"]:
-        typer.echo(
-            "Look at the rows with: quantdesk-oracle db psql     Stop the database: quantdesk-oracle db stop"
-        )
+        program, options = _program(), _state_dir_option(settings)
+        typer.echo(f"Look at the rows:  {program} db psql{options}")
+        typer.echo(f"Stop the database, which runs on:  {program} db stop{options}")
+
+
+def _program() -> str:
+    """How to type this program again: one that is in no folder of PATH wants its own."""
+    if shutil.which("quantdesk-oracle") is not None:
+        return "quantdesk-oracle"
+    started = Path(sys.argv[0])
+    if started.name == "__main__.py":
+        return f"{sys.executable} -m quantdesk_oracle"
+    return str(started.relative_to(Path.cwd())) if started.is_relative_to(Path.cwd()) else str(started)
+
+
+def _state_dir_option(settings: Settings) -> str:
+    """What `db` has to be told where the state directory is not the default one."""
+    from quantdesk_oracle.config.load import default_state_dir
+
+    if settings.state_dir == default_state_dir():
+        return ""
+    return f" --state-dir {shlex.quote(str(settings.state_dir))}"

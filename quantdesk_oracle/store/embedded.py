@@ -6,6 +6,7 @@ It listens on a unix socket only, and goes on running when the daemon ends, unti
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from urllib.parse import quote
 from quantdesk_oracle.errors import ConfigError, DatabaseError
 
 FOLDER = "postgresql"
+_SPLIT = re.compile(r"[\s\"'\\]")
 
 
 class EmbeddedServer:
@@ -25,6 +27,12 @@ class EmbeddedServer:
     def start(self) -> str:
         """Start it unless it runs, made from nothing where there is none (a second or two); its DSN."""
         package = _package()
+        if _SPLIT.search(str(self.folder)):
+            # pg_ctl hands it to a shell as it is.
+            where = (
+                f"the embedded PostgreSQL cannot live in {self.folder}, for the spaces or quotes in its name"
+            )
+            raise ConfigError([f"{where}: choose another folder with --state-dir or QUANTDESK_STATE_DIR"])
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             package.get_server(self.folder, cleanup_mode=None)
