@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from quantdesk_oracle.model import SECOND, Event, MarkPrice, Severity, StoredPrint
+from quantdesk_oracle.model import SECOND, Event, MarkPrice, Severity, Source, StoredPrint
 from quantdesk_oracle.ops.events import EventLimiter
 from quantdesk_oracle.ops.heartbeat import Heartbeat
-from quantdesk_oracle.sources.hermes import FEEDS_AT_ONCE, hermes_clients
+from quantdesk_oracle.sources.hermes import HermesClient, HermesHosts, benchmarks_client, hermes_clients
+from quantdesk_oracle.sources.hermes_history import BenchmarksPages, HermesPages
 from quantdesk_oracle.sources.hermes_stream import HermesStream
+from quantdesk_oracle.sources.hermes_streams import HermesStreams
 from quantdesk_oracle.sources.polling import Poller
 from quantdesk_oracle.sources.probe import Probe
 from quantdesk_oracle.sources.subscription import Subscription, SubscriptionLostError
@@ -27,7 +29,8 @@ from quantdesk_oracle.workers.drain import DrainWorker, Outlet
 from quantdesk_oracle.workers.estimates import EstimateWorker
 from quantdesk_oracle.workers.funding import FundingWorker
 from quantdesk_oracle.workers.healing import HealingWorker
-from quantdesk_oracle.workers.history_reader import chain_reader
+from quantdesk_oracle.workers.hermes_watch import HermesWatch
+from quantdesk_oracle.workers.history_reader import chain_reader, off_chain_reader
 from quantdesk_oracle.workers.ingest import Ingest
 from quantdesk_oracle.workers.journal import Journal
 from quantdesk_oracle.workers.marks import MarkWorker
@@ -35,7 +38,7 @@ from quantdesk_oracle.workers.past import PastWorker
 from quantdesk_oracle.workers.position_health import PositionHealth
 from quantdesk_oracle.workers.roster import Roster
 from quantdesk_oracle.workers.samples import SampleWorker
-from quantdesk_oracle.workers.state import Markets
+from quantdesk_oracle.workers.state import Markets, MarketState
 from quantdesk_oracle.workers.status import Status
 from quantdesk_oracle.workers.upkeep import UpkeepWorker
 from quantdesk_oracle.workers.watch import WatchWorker
@@ -69,6 +72,33 @@ class World:
     """None: websockets over the network."""
 
 
+@dataclass(frozen=True, slots=True)
+class OnHermes:
+    """What follows Hermes and reads its past; it runs once a feed is wanted of it."""
+
+    streams: HermesStreams
+    watch: HermesWatch
+    healing: HealingWorker | None
+    """None: gaps are not read back."""
+    clients: tuple[HermesClient, ...]
+
+    @property
+    def inserted(self) -> int:
+        """Rows that were missing."""
+        return self.healing.inserted if self.healing is not None else 0
+
+    def healed(self, state: MarketState, boundary: int) -> bool:
+        """As HealingWorker.healed."""
+        if self.healing is None:
+            return self.watch.has_begun(state.symbol)
+        return self.healing.healed(state, boundary)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for client in self.clients:
+            await client.close()
+
+
 @dataclass(slots=True)
 class Parts:
     """Everything that runs."""
@@ -95,12 +125,11 @@ class Parts:
     watch: WatchWorker
     healing: HealingWorker
     roster: Roster
+    hermes: OnHermes
     backup: Subscription | None = None
     """The second subscription, where there are to be two."""
     drain: DrainWorker | None = None
     positions: PositionHealth | None = None
-    hermes: tuple[HermesStream, ...] = ()
-    """One for each fifty feeds; none where nobody wants Hermes."""
 
     @property
     def writers(self) -> dict[str, BatchWriter[Any]]:
@@ -111,7 +140,7 @@ class Parts:
         """What has been done so far, as the summary and the status tell it."""
         return {
             "rows": {
-                "oracle_prices": self.prices.inserted + self.healing.inserted,
+                "oracle_prices": self.prices.inserted + self.healing.inserted + self.hermes.inserted,
                 "mark_prices": self.marks.inserted,
                 "premium_samples": self.samples.inserted,
                 "funding_rates": self.funding.inserted,
@@ -167,13 +196,15 @@ def assemble(world: World, markets: Markets) -> Parts:
         settle_delay=settings.settle_delay,
         late_after=settings.late_after,
         may_write=lambda: clock_guard.agrees,
-        healed=lambda state, boundary: healing.healed(state, boundary),  # noqa: PLW0108 (it is made below)
+        healed=lambda state, boundary: (hermes if state.market.on_hermes else healing).healed(
+            state, boundary
+        ),
         on_left=lambda state: roster.left(state),  # noqa: PLW0108 (it is made below)
     )
     heartbeat = Heartbeat(clock, metrics.event_loop_lag, metrics.event_loop_tasks)
     poller, subscriptions = _sources(world, ingest, journal)
     subscription = subscriptions[0]
-    hermes = _hermes(world, ingest, journal)
+    hermes = _hermes(world, markets, ingest, prices, journal)
     healing = HealingWorker(
         markets,
         chain_reader(world.client, database, markets.ids, clock),
@@ -192,13 +223,16 @@ def assemble(world: World, markets: Markets) -> Parts:
         poller.pubkeys = probe.pubkeys = pubkeys
         for one in subscriptions:
             one.pubkeys = pubkeys
+        hermes.streams.feed_ids = ingest.feed_ids
         poller.snapshot()
 
-    roster = Roster(markets, ingest, watch, metrics, journal, clock, on_accounts=watch_other_accounts)
+    roster = Roster(
+        markets, ingest, (watch, hermes.watch), metrics, journal, clock, on_accounts=watch_other_accounts
+    )
     status = Status(markets, ingest, clock_guard, heartbeat, clock, poller, subscription)
     trouble.status = status
     status.book_trouble = lambda: books.unreadable
-    status.hermes_trouble = lambda: next(((o.failing_kind, o.failing) for o in hermes if o.failing), None)
+    status.hermes_trouble = lambda: hermes.streams.trouble
     status.websocket_trouble = partial(_websocket_trouble, subscriptions)
     status.disk_trouble = lambda: disk_watch.trouble
     disk_watch = DiskWatch(settings.state_dir, journal, clock, metrics.state_dir_free_bytes.set)
@@ -319,26 +353,46 @@ def _sources(world: World, ingest: Ingest, journal: Journal) -> tuple[Poller, li
     return poller, subscriptions
 
 
-def _hermes(world: World, ingest: Ingest, journal: Journal) -> tuple[HermesStream, ...]:
-    settings, feed_ids = world.settings.hermes, world.settings.hermes_feeds
+def _hermes(
+    world: World, markets: Markets, ingest: Ingest, prices: BatchWriter[StoredPrint], journal: Journal
+) -> OnHermes:
+    settings, clock, metrics = world.settings.hermes, world.clock, world.metrics
+    clients, benchmarks = hermes_clients(settings, clock), benchmarks_client(settings, clock)
 
     def lost(endpoint: str, error: NodeError) -> None:
         journal.record(
             "hermes.lost", Severity.WARNING, endpoint=endpoint, reason=error.kind, cause=str(error)
         )
 
-    clients = hermes_clients(settings, world.clock) if feed_ids else ()
-    return tuple(
-        HermesStream(
-            clients,
-            feed_ids[start : start + FEEDS_AT_ONCE],
-            ingest,
-            world.clock,
-            world.metrics,
-            on_lost=lost,
+    def stream_of(feed_ids: Sequence[bytes]) -> HermesStream:
+        return HermesStream(clients, feed_ids, ingest, clock, metrics, on_lost=lost)
+
+    streams = HermesStreams(stream_of, clock, ingest.feed_ids)
+    healing = None
+    if settings.history is not None:
+        pages = (
+            partial(BenchmarksPages, benchmarks)
+            if settings.history is Source.BENCHMARKS
+            else partial(HermesPages, HermesHosts(clients))
         )
-        for start in range(0, len(feed_ids), FEEDS_AT_ONCE)
+        reader = off_chain_reader(pages, world.database, markets.ids, clock)
+        interval = world.settings.node.sweep_interval
+        healing = HealingWorker(
+            markets, reader, world.database, journal, clock, metrics, sweep_interval=interval
+        )
+    watch = HermesWatch(
+        markets,
+        streams,
+        prices,
+        world.database,
+        journal,
+        clock,
+        settings.history,
+        healing.ask if healing is not None else lambda: None,
     )
+    if healing is not None:
+        healing.watch = watch
+    return OnHermes(streams, watch, healing, (*clients, benchmarks))
 
 
 class _Trouble:

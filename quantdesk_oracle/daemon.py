@@ -257,8 +257,6 @@ class Daemon:
             start("positions", parts.positions.run())
         start("status", parts.status.run())
         self._start_sources()
-        for number, stream in enumerate(parts.hermes):
-            start(f"hermes_{number}", stream.run())
         start("watch", parts.watch.run())
         start("healing", parts.healing.run())
         interval = watchdog_interval(os.environ, os.getpid())
@@ -268,8 +266,13 @@ class Daemon:
             start("watchdog", watchdog.run())
 
     def _start_sources(self) -> None:
-        """Once there is an account to watch: a daemon may begin with none, and be given one."""
+        """Once there is an account to watch, or a feed on Hermes: a daemon may begin with none, and be given one."""
         parts, start = self.parts, self._supervisor.start
+        if parts.hermes.streams.feed_ids and "hermes" not in self._supervisor:
+            start("hermes", parts.hermes.streams.run())
+            start("hermes_watch", parts.hermes.watch.run())
+            if parts.hermes.healing is not None:
+                start("hermes_healing", parts.hermes.healing.run())
         if not parts.ingest.pubkeys or "polling" in self._supervisor:
             return
         start("polling", parts.poller.run())
@@ -288,8 +291,7 @@ class Daemon:
                 await before_stop()
             await parts.subscription.drained()
         await supervisor.stop("polling", "subscription", "backup_subscription", "probe", "marks")
-        await supervisor.stop(*(f"hermes_{number}" for number in range(len(parts.hermes))))
-        await supervisor.stop("watch", "healing")
+        await supervisor.stop("hermes", "watch", "healing", "hermes_watch", "hermes_healing")
         async with _at_most(SAMPLES_SECONDS):
             await parts.samples.drained(self._clock.now())
         await supervisor.stop(
@@ -337,8 +339,8 @@ class Daemon:
                 await self._world.backlog.close()
         async with _at_most(1.0):
             await self._world.client.close()
-            for stream in self._parts.hermes if self._parts is not None else ():
-                await stream.close()
+            if self._parts is not None:
+                await self._parts.hermes.close()
         async with _at_most(1.0):
             await self._world.database.close()
 

@@ -75,13 +75,14 @@ def _hermes(parts: Parts) -> list[dict[str, Any]]:
             "failing": stream.failing,
             "silent_feeds": [feed_id.hex() for feed_id in sorted(stream.silent)],
         }
-        for stream in parts.hermes
+        for stream in parts.hermes.streams.streams
     ]
 
 
 def _open_gaps(parts: Parts) -> int:
     # Asked for anew each time: healing counts into a new one.
-    return parts.healing.open_gaps.total()
+    on_hermes = parts.hermes.healing
+    return parts.healing.open_gaps.total() + (on_hermes.open_gaps.total() if on_hermes is not None else 0)
 
 
 def _spool(world: World) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -58,6 +58,8 @@ class HermesServer:
         """Requests after which all are refused with 429."""
         self.instead: Answer | None = None
         """What every request is answered with, the key aside."""
+        self.mute = False
+        """Whether the streams, which stand, leave out what is published."""
         self.seen: list[web.Request] = []
         self.url = ""
         self._streams: list[tuple[set[bytes], asyncio.Queue[bytes | None]]] = []
@@ -67,7 +69,7 @@ class HermesServer:
         made = Published(feed_id, publish_time, slot, price, fields)
         self.published.append(made)
         for wanted, queue in self._streams:
-            if feed_id in wanted:
+            if feed_id in wanted and not self.mute:
                 queue.put_nowait(_event(made.update))
 
     def end_streams(self) -> None:
@@ -116,8 +118,9 @@ class HermesServer:
         queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._streams.append((ids, queue))
         try:
-            while (event := await queue.get()) is not None:
-                await response.write(event)
+            with suppress(ConnectionError):  # whoever listened has gone
+                while (event := await queue.get()) is not None:
+                    await response.write(event)
         finally:
             self._streams.remove((ids, queue))
         return response

@@ -99,6 +99,7 @@ def _hermes(settings: Any) -> dict[str, Any]:
         "second_source": hermes.second_source,
         "hosts": [endpoint_name(url.get_secret_value()) for url in hermes.urls],
         "benchmarks_host": endpoint_name(hermes.benchmarks_url.get_secret_value()),
+        "history": hermes.history.value if hermes.history else "none",
         "key": "set" if hermes.key else "not set",
         "requests": hermes.requests,
     }

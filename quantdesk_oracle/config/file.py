@@ -108,6 +108,7 @@ class HermesSection(_Section):
     second_source: bool = False
     urls: Annotated[tuple[str, ...], Field(min_length=1)] = ("https://hermes.pyth.network",)
     benchmarks_url: str = "https://benchmarks.pyth.network"
+    history: Literal["benchmarks", "hermes", "none"] = "benchmarks"
     requests: Annotated[int, Field(ge=2, le=100_000)] = 10
     request_timeout: Annotated[Decimal, Field(gt=0, le=60)] = Decimal(10)
     silence_limit: Annotated[Decimal, Field(ge=1, le=600)] = Decimal(15)

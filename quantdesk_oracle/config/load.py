@@ -308,6 +308,7 @@ def _hermes(section: HermesSection, environment: Environment) -> HermesSettings:
         second_source=section.second_source,
         urls=tuple(SecretStr(url) for url in section.urls),
         benchmarks_url=SecretStr(section.benchmarks_url),
+        history=None if section.history == "none" else Source(section.history),
         key=SecretStr(environment.HERMES_API_KEY) if environment.HERMES_API_KEY else None,
         requests=section.requests,
         request_timeout=float(section.request_timeout),

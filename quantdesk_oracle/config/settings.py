@@ -131,6 +131,8 @@ class HermesSettings:
     urls: tuple[SecretStr, ...]
     """In order of preference."""
     benchmarks_url: SecretStr
+    history: Source | None = Source.BENCHMARKS
+    """Where what a stream has missed is read back from; None: nowhere."""
     key: SecretStr | None = None
     requests: int = 10
     """That each host takes in ten seconds."""

@@ -29,12 +29,12 @@ class Connections:
 
     def __init__(self, make: Callable[[], httpx.AsyncClient]) -> None:
         self._make = make
-        self._pool = _Pool(make())
+        self._pool: _Pool | None = None  # made for the first request: a client takes tens of milliseconds
 
     @asynccontextmanager
     async def answer(self, method: str, url: str, **options: Any) -> AsyncIterator[httpx.Response]:
         """An answer whose body is unread, closed at the end of the block. ``options``: those of httpx' requests."""
-        pool = self._pool
+        pool = self._pool = self._pool or _Pool(self._make())
         pool.under_way += 1
         try:
             request = pool.client.build_request(method, url, **options)
@@ -45,7 +45,7 @@ class Connections:
                 await response.aclose()
         except (asyncio.CancelledError, TimeoutError):
             if pool is self._pool:
-                self._pool = _Pool(self._make())
+                self._pool = None
             raise
         finally:
             pool.under_way -= 1
@@ -54,7 +54,8 @@ class Connections:
 
     async def close(self) -> None:
         """Close them all."""
-        await self._pool.client.aclose()
+        if self._pool is not None:
+            await self._pool.client.aclose()
 
 
 class _Pool:

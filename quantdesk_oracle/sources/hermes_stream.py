@@ -39,23 +39,34 @@ class HermesStream:
         on_lost: Callable[[str, NodeError], None] = lambda _endpoint, _error: None,
     ) -> None:
         self._clients = tuple(clients)
-        self._feed_ids = tuple(dict.fromkeys(feed_ids))
+        self.feed_ids = tuple(dict.fromkeys(feed_ids))
         self._sink = sink
         self._clock = clock
         self._metrics = metrics
         self._on_connected = on_connected
         self._on_lost = on_lost
         self._at = 0
-        self._since: int | None = None
         self._last_print = 0
         self.had_worked = False
-        self.connected = False
+        self.connected_at: int | None = None
+        """Since when the stream stands, µs; None: it does not."""
+        self.streams = 0
+        """How many streams have stood."""
+        self.whole_from: int | None = None
+        """The stream that stands holds every print published since (Unix seconds); None before its first one."""
+        self.newest = (0, 0)
+        """The newest publish time (Unix seconds) and slot that the stream has brought."""
         self.failing: str | None = None
         """Why there is no stream; None while there is one."""
         self.failing_kind = ""
         """The kind of that NodeError."""
         self.silent: frozenset[bytes] = frozenset()
         """Feeds that Hermes has nothing of."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the stream stands."""
+        return self.connected_at is not None
 
     @property
     def endpoint(self) -> str:
@@ -71,9 +82,9 @@ class HermesStream:
         client = self._clients[self._at]
         self.had_worked = False
         try:
-            async for updates in client.stream(self._feed_ids):
+            async for updates in client.stream(self.feed_ids):
                 if not self.connected:
-                    # What was published while no stream stood; the stream's own prints wait in its socket.
+                    # What was published last while no stream stood; the stream's own prints wait in its socket.
                     await self._latest(client)
                     self._established()
                 self._hear(updates)
@@ -100,29 +111,32 @@ class HermesStream:
 
     async def _latest(self, client: HermesClient) -> None:
         found: set[bytes] = set()
-        for start in range(0, len(self._feed_ids), FEEDS_AT_ONCE):
-            updates = await client.latest(self._feed_ids[start : start + FEEDS_AT_ONCE])
+        for start in range(0, len(self.feed_ids), FEEDS_AT_ONCE):
+            updates = await client.latest(self.feed_ids[start : start + FEEDS_AT_ONCE])
             found.update(update.feed_id for update in updates if update.feed_id is not None)
             self._hear(updates)
-        self.silent = frozenset(self._feed_ids) - found
+        self.silent = frozenset(self.feed_ids) - found
         for feed_id in self.silent:
             log.warning("hermes.feed_missing", endpoint=client.name, feed_id=feed_id.hex())
 
     def _hear(self, updates: Sequence[PriceUpdate]) -> None:
         if updates:
             self._last_print = self._clock.now()
+            newest = max(update.identity for update in updates)
+            self.newest = max(self.newest, newest)
+            self.whole_from = newest[0] if self.whole_from is None else self.whole_from
         for update in updates:
             self._sink.hear(update, Source.HERMES, self._last_print)
 
     def _established(self) -> None:
         if self.failing is not None:
             log.info("hermes.restored", endpoint=self.endpoint)
-        self.connected, self.failing, self._since = True, None, self._clock.now()
+        self.failing, self.connected_at, self.streams = None, self._clock.now(), self.streams + 1
         self._metrics.beside(SOURCE, self.endpoint).up.set(1)
         self._on_connected(self.endpoint)
 
     def _ended(self) -> None:
-        since, self._since = self._since, None
+        since, self.connected_at = self.connected_at, None
+        self.whole_from, self.newest = None, (0, 0)
         self.had_worked = since is not None and self._last_print - since >= STABLE_SECONDS * SECOND
-        self.connected = False
         self._metrics.beside(SOURCE, self.endpoint).up.set(0)

@@ -68,6 +68,11 @@ class Gap:
     rejected: int = 0
     reason: str | None = None
 
+    @property
+    def bounds(self) -> tuple[int, int, int | None, int | None, str | None]:
+        """What ranges have in common that can be read together: where they begin and end, and how far they are read."""
+        return self.from_time, self.to_time, self.from_slot, self.to_slot, self.cursor
+
     def is_before(self, slot: int, block_time: int | None) -> bool:
         """Whether something of this slot and block time (s) lies before the range."""
         if self.from_slot is not None:
@@ -127,21 +132,30 @@ async def move_watermarks(database: Database, markets: MarketIds, marks: Sequenc
 
 async def open_gap(database: Database, markets: MarketIds, gap: Gap) -> Gap | None:
     """Note a gap; None where an unfinished one holds all of it already."""
-    async with database.connection("cannot note a gap") as connection:
-        number = await connection.fetchval(
-            query("open_gap"),
-            markets[gap.key.market],
-            gap.key.account,
-            gap.source.value,
-            gap.cause,
-            gap.from_slot,
-            gap.to_slot,
-            to_timestamp(gap.from_time),
-            to_timestamp(gap.to_time),
-            gap.state,
-            gap.reason,
-        )
-    return None if number is None else replace(gap, id=number)
+    (noted,) = await open_gaps(database, markets, [gap])
+    return noted
+
+
+async def open_gaps(database: Database, markets: MarketIds, gaps: Sequence[Gap]) -> list[Gap | None]:
+    """The same of several, all at once or none: whoever heals them sees all that can be read together."""
+    noted = []
+    async with database.transaction("cannot note a gap") as connection:
+        for gap in gaps:
+            number = await connection.fetchval(
+                query("open_gap"),
+                markets[gap.key.market],
+                gap.key.account,
+                gap.source.value,
+                gap.cause,
+                gap.from_slot,
+                gap.to_slot,
+                to_timestamp(gap.from_time),
+                to_timestamp(gap.to_time),
+                gap.state,
+                gap.reason,
+            )
+            noted.append(None if number is None else replace(gap, id=number))
+    return noted
 
 
 async def unfinished_gaps(database: Database, markets: MarketIds, *, backfill: bool = False) -> list[Gap]:
@@ -181,6 +195,7 @@ async def save_gaps(database: Database, gaps: Sequence[Gap]) -> None:
                 gap.inserted,
                 gap.rejected,
                 gap.reason,
+                gap.source.value,
             )
 
 
@@ -207,6 +222,23 @@ async def newest_before(
     async with database.connection("cannot look for stored prints") as connection:
         row = await connection.fetchrow(query("newest_print_before_slot"), market, slot, *times)
     return None if row is None else (row["slot"], to_instant(row["created_at"]))
+
+
+async def newest_of(
+    database: Database,
+    market: UUID,
+    sources: Sequence[Source],
+    start: int,
+    end: int,
+    *,
+    received_before: int,
+) -> tuple[int, int] | None:
+    """When a market's newest print of these sources was published in [start, end], and its slot. µs."""
+    times = [to_timestamp(instant) for instant in (start, end, received_before)]
+    names = [source.value for source in sources]
+    async with database.connection("cannot look for stored prints") as connection:
+        row = await connection.fetchrow(query("newest_print_of"), market, names, *times)
+    return None if row is None else (to_instant(row["created_at"]), row["slot"])
 
 
 def _symbols(markets: MarketIds) -> dict[UUID, str]:

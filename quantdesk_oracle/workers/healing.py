@@ -1,5 +1,6 @@
-"""Closing gaps from chain history, newest first, and looking now and then for what nobody knows to be missing.
+"""Closing gaps from history, newest first, and looking now and then for what nobody knows to be missing.
 
+Gaps of accounts are read from the chain, those of feeds on Hermes from there or from Benchmarks: a worker each.
 It reads with what the request budget leaves, so that live polling never waits for it.
 """
 
@@ -8,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
 from quantdesk_oracle.errors import DatabaseError
-from quantdesk_oracle.model import SECOND, Severity
+from quantdesk_oracle.model import SECOND, Severity, Source
 from quantdesk_oracle.retry import until_it_works
+from quantdesk_oracle.sources.history import Wanted
 from quantdesk_oracle.store.gaps import (
     CLOSED,
     HEALING,
@@ -25,10 +28,11 @@ from quantdesk_oracle.store.gaps import (
     newest_before,
     open_gap,
     save_gap,
+    save_gaps,
     unfinished_gaps,
 )
-from quantdesk_oracle.workers.history_reader import Ended, HistoryReader, Tally
-from quantdesk_oracle.workers.watch import MARGIN
+from quantdesk_oracle.workers.history_reader import Ended, HistoryReader, Step, Tally
+from quantdesk_oracle.workers.watch import range_of
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
@@ -37,7 +41,6 @@ if TYPE_CHECKING:
     from quantdesk_oracle.store.database import Database
     from quantdesk_oracle.workers.journal import Journal
     from quantdesk_oracle.workers.state import Markets, MarketState
-    from quantdesk_oracle.workers.watch import WatchWorker
 
 log = structlog.get_logger("workers.healing")
 LOOK_SECONDS: Final = 5.0
@@ -47,8 +50,24 @@ PROOF_SECONDS: Final = 28 * 86_400
 """How old a print may be that proves a node's history to have been pruned since."""
 
 
+class Watch(Protocol):
+    """Who knows what of each feed was watched, and keeps how far its history has been compared."""
+
+    def has_begun(self, market: str) -> bool:
+        """Whether all feeds of a market are watched, and what was missed before is noted."""
+
+    def unverified(self) -> list[tuple[Gap, Feed]]:
+        """The ranges whose history can be compared, and has not been."""
+
+    async def healed(self, gap: Gap) -> None:
+        """A gap has been read to its end."""
+
+    async def verified(self, gap: Gap) -> None:
+        """A range of ``unverified`` has been read and compared."""
+
+
 class HealingWorker:
-    """Heals every gap of the daemon's feeds."""
+    """Heals the gaps of the daemon's feeds whose history ``reader`` reads."""
 
     def __init__(
         self,
@@ -70,7 +89,7 @@ class HealingWorker:
         self._sweep_interval = round(sweep_interval * SECOND)
         self._swept_at = clock.now()
         self._asked = asyncio.Event()
-        self.watch: WatchWorker | None = None
+        self.watch: Watch | None = None
         """Who is told how far history has been compared."""
         self.inserted = 0
         """Rows that were missing."""
@@ -109,57 +128,74 @@ class HealingWorker:
     async def heal_newest(self) -> None:
         """Heal gap after gap, the newest first, until there is none."""
         while gaps := await self._unfinished():
-            await self._heal(gaps[0])
+            await self._heal(gaps)
 
     async def sweep(self) -> None:
         """Compare each feed's newest history with the table: what a silent socket left out is found here."""
         assert self.watch is not None
-        for key, feed, mark in self.watch.unverified():
-            slot = self._markets.highest_slot - MARGIN
-            if slot <= mark.verified_slot:
-                continue
-            gap = Gap(
-                key,
-                "sweep",
-                from_time=min(mark.verified_at, self._clock.now()),
-                to_time=self._clock.now(),
-                from_slot=mark.verified_slot,
-                to_slot=slot,
-            )
-            with contextlib.suppress(_PutAsideError):
-                ended = await self._reader.read(gap, feed, self._market(key), _nothing)
-                self._count(feed, ended.tally)
-                if ended.tally.inserted or ended.tally.missing:
-                    await self._note_sweep(ended, feed)
-                await self.watch.verified(key, mark.verified_slot, slot)
+        ranges = [gap for gap, _feed in self.watch.unverified()]
+        while ranges:
+            wanted = self._together(ranges)
+            ended = await self._reader.read_together(wanted, _nothing) if wanted else []
+            for each, read in zip(wanted, ended, strict=True):
+                await self._swept(read, each.feed)
+            done = {ranges[0].key, *(each.gap.key for each in wanted)}
+            ranges = [gap for gap in ranges if gap.key not in done]
+
+    async def _swept(self, ended: Ended, feed: Feed) -> None:
+        assert self.watch is not None
+        self._count(feed, ended.tally)
+        if ended.tally.inserted or ended.tally.missing:
+            await self._note_sweep(ended, feed)
+        await self.watch.verified(ended.gap)
+
+    def _together(self, gaps: Sequence[Gap]) -> list[Wanted]:
+        """The first of these, and those that the same requests serve; none where its market has left."""
+        feeds, found = self._feeds, dict[str, Wanted]()
+        for gap in gaps:
+            feed, state = feeds.get(gap.key), self._markets.by_symbol.get(gap.key.market)
+            if feed is not None and state is not None and gap.bounds == gaps[0].bounds:
+                found.setdefault(gap.key.market, Wanted(state.market, feed, gap))
+        return list(found.values())[: self._reader.history.together]
+
+    @property
+    def _feeds(self) -> dict[FeedKey, Feed]:
+        """The feeds whose history is read here."""
+        on_chain = self._reader.history.source is Source.CHAIN
+        return {key: feed for key, feed in self._markets.feeds.items() if feed.on_chain is on_chain}
 
     async def _unfinished(self) -> list[Gap]:
         self._asked.clear()
-        gaps = [
-            gap
-            for gap in await unfinished_gaps(self._database, self._markets.ids)
-            if gap.key in self._markets.feeds
-        ]
-        open_now = Counter(self._markets.feeds[gap.key].name for gap in gaps)
-        for feed in self._markets.feeds.values():
+        feeds = self._feeds
+        found = await unfinished_gaps(self._database, self._markets.ids) if feeds else []
+        gaps = [self._own(gap) for gap in found if gap.key in feeds]
+        open_now = Counter(feeds[gap.key].name for gap in gaps)
+        for feed in feeds.values():
             self._metrics.feed(feed.name).gaps_open.set(open_now[feed.name])
         self.open_gaps = Counter(gap.key.market for gap in gaps)
         self._unread = None if self._asked.is_set() else gaps
         return gaps
 
-    async def _heal(self, gap: Gap) -> None:
-        """Heal one gap, or begin to: a newer one that turns up is healed first."""
-        feed = self._markets.feeds[gap.key]
+    def _own(self, gap: Gap) -> Gap:
+        """``gap`` as it is read here: a cursor of another source says nothing."""
+        source = self._reader.history.source
+        return gap if gap.source is source else replace(gap, source=source, cursor=None, cursor_slot=None)
 
-        async def on_progress(read: Gap, tally: Tally) -> None:
-            self._count(feed, tally)
-            await save_gap(self._database, read)
+    async def _heal(self, gaps: Sequence[Gap]) -> None:
+        """Heal the newest gaps, or begin to: a newer one that turns up is healed first."""
+        wanted = self._together(gaps)
+
+        async def on_steps(steps: Sequence[Step]) -> None:
+            for each, step in zip(wanted, steps, strict=True):
+                self._count(each.feed, step.tally)
+            await save_gaps(self._database, [step.gap for step in steps])
             if self._asked.is_set():
                 raise _PutAsideError
 
         with contextlib.suppress(_PutAsideError):
-            ended = await self._reader.read(gap, feed, self._market(gap.key), on_progress)
-            await self._close(ended, feed)
+            ended = await self._reader.read_together(wanted, on_steps) if wanted else []
+            for each, read in zip(wanted, ended, strict=True):
+                await self._close(read, each.feed)
 
     async def _close(self, ended: Ended, feed: Feed) -> None:
         gap, reason = ended.gap, await self._why_unrecoverable(ended)
@@ -172,15 +208,13 @@ class HealingWorker:
             Severity.WARNING if reason else Severity.INFO,
             market=gap.key.market,
             account=gap.key.account,
-            from_slot=gap.from_slot,
-            to_slot=gap.to_slot,
             found=gap.found,
             inserted=gap.inserted,
             reason=reason,
+            **range_of(gap),
         )
-        if self.watch is not None and gap.from_slot is not None and gap.to_slot is not None:
-            # The newest slots may not have been listed yet; the next sweep looks at them again.
-            await self.watch.verified(gap.key, gap.from_slot, gap.to_slot - MARGIN)
+        if self.watch is not None:
+            await self.watch.healed(gap)
 
     async def _why_unrecoverable(self, ended: Ended) -> str | None:
         gap, missing = ended.gap, ended.tally.missing
@@ -247,7 +281,7 @@ class _PutAsideError(Exception):
     """This gap is left for now: a newer one has turned up, or its market has left."""
 
 
-async def _nothing(_gap: Gap, _tally: Tally) -> None:
+async def _nothing(_steps: Sequence[Step]) -> None:
     """A sweep keeps no progress: it is short."""
 
 

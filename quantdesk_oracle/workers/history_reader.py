@@ -19,6 +19,7 @@ from quantdesk_oracle.model import Reason, StoredPrint, Verdict
 from quantdesk_oracle.pricing.acceptance import judge
 from quantdesk_oracle.retry import Patience
 from quantdesk_oracle.sources.chain_pages import ChainPages
+from quantdesk_oracle.sources.hermes import HermesNothingError
 from quantdesk_oracle.sources.history import Found, History, Page, Wanted
 from quantdesk_oracle.store.database import RowFaultError
 from quantdesk_oracle.store.gaps import Gap, stored_slots
@@ -26,7 +27,6 @@ from quantdesk_oracle.store.series import insert_oracle_prices
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
-    from quantdesk_oracle.config import Feed, Market
     from quantdesk_oracle.sources.rpc import RpcClient
     from quantdesk_oracle.store.database import Database
     from quantdesk_oracle.store.series import MarketIds
@@ -78,7 +78,6 @@ class Step(NamedTuple):
     """How much of the range has been read, µs; None where that is not known."""
 
 
-Progress = Callable[[Gap, Tally], Awaitable[None]]
 Steps = Callable[[Sequence[Step]], Awaitable[None]]
 
 
@@ -101,6 +100,14 @@ def chain_reader(
         dry_run=dry_run,
         first_slot=partial(_first_slot, client, patience),
     )
+
+
+def off_chain_reader(
+    pages: Callable[[Patience], History], database: Database, markets: MarketIds, clock: Clock
+) -> HistoryReader:
+    """A reader of the history that ``pages`` makes, for the daemon: a key that is refused is waited for, too."""
+    patience = Patience(clock, (RowFaultError, HermesNothingError))
+    return HistoryReader(pages(patience), patience, database, markets, clock)
 
 
 async def _first_slot(client: RpcClient, patience: Patience) -> int | None:
@@ -142,20 +149,11 @@ class HistoryReader:
         """Requests and statements that were tried again."""
         return self._patiently.retries
 
-    async def read(self, gap: Gap, feed: Feed, market: Market, on_progress: Progress) -> Ended:
-        """Read ``gap`` from its cursor to its end. ``on_progress`` is awaited after each committed page.
-
-        A node or database that is away is waited for.
-        """
-
-        async def on_steps(steps: Sequence[Step]) -> None:
-            await on_progress(steps[0].gap, steps[0].tally)
-
-        (ended,) = await self.read_together([Wanted(market, feed, gap)], on_steps)
-        return ended
-
     async def read_together(self, wanted: Sequence[Wanted], on_steps: Steps) -> list[Ended]:
-        """Read ranges that have bounds and cursor in common side by side."""
+        """Read ranges that have bounds and cursor in common side by side, from the cursor to their end.
+
+        ``on_steps`` is awaited after each committed page. A node or database that is away is waited for.
+        """
         gaps = [each.gap for each in wanted]
         totals = [Tally() for _ in wanted]
         exhausted_at = None

@@ -113,6 +113,11 @@ class Ingest:
         return tuple(self._intakes)
 
     @property
+    def feed_ids(self) -> tuple[bytes, ...]:
+        """The feeds to follow on Hermes: markets' own, and those that accounts' prints are compared with."""
+        return tuple(self._listeners)
+
+    @property
     def feeds(self) -> Mapping[str, str | None]:
         """Why each feed's newest delivery was rejected, by the feed's name; None where it was not."""
         of_accounts = (intake for intakes in self._intakes.values() for intake in intakes)

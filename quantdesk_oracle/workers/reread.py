@@ -53,8 +53,6 @@ def _wants_restart(before: Settings, now: Settings) -> list[str]:
         if field.name != "markets" and getattr(before, field.name) != getattr(now, field.name)
     ]
     old, new = ({market.symbol: market for market in settings.markets} for settings in (before, now))
-    if before.hermes_feeds != now.hermes_feeds:
-        names.append("the feeds to follow on Hermes")
     for symbol in old:
         if symbol in new:
             names += [f"market {symbol} ({name})" for name in _kept(old[symbol], new[symbol])]

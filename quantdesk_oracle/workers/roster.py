@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -17,9 +17,15 @@ if TYPE_CHECKING:
     from quantdesk_oracle.workers.ingest import Ingest
     from quantdesk_oracle.workers.journal import Journal
     from quantdesk_oracle.workers.state import Markets, MarketState
-    from quantdesk_oracle.workers.watch import WatchWorker
 
 log = structlog.get_logger("workers.roster")
+
+
+class Watch(Protocol):
+    """Who knows how far a market's feeds were watched."""
+
+    def forget(self, market: str) -> None:
+        """A market has left."""
 
 
 class Roster:
@@ -29,7 +35,7 @@ class Roster:
         self,
         markets: Markets,
         ingest: Ingest,
-        watch: WatchWorker,
+        watches: Sequence[Watch],
         metrics: Metrics,
         journal: Journal,
         clock: Clock,
@@ -39,7 +45,7 @@ class Roster:
         """``on_accounts`` is told when other accounts are to be watched."""
         self._markets = markets
         self._ingest = ingest
-        self._watch = watch
+        self._watches = tuple(watches)
         self._metrics = metrics
         self._journal = journal
         self._clock = clock
@@ -75,7 +81,8 @@ class Roster:
         feeds = [feed.name for feed in state.market.feeds]
         self._markets.remove(state.symbol)
         self._ingest.remove(state.symbol)
-        self._watch.forget(state.symbol)
+        for watch in self._watches:
+            watch.forget(state.symbol)
         self._metrics.forget(state.symbol, (*feeds, second_source_name(state.symbol)))
         self._on_accounts()
         self._tell("market.removed", state)

@@ -27,7 +27,7 @@ from quantdesk_oracle.store.gaps import (
     Watermark,
     move_watermarks,
     newest_before,
-    open_gap,
+    open_gaps,
     read_watermarks,
 )
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from quantdesk_oracle.model import StoredPrint
     from quantdesk_oracle.sources.subscription import Subscription
     from quantdesk_oracle.store.database import Database
+    from quantdesk_oracle.store.series import MarketIds
     from quantdesk_oracle.store.writer import BatchWriter
     from quantdesk_oracle.workers.journal import Journal
     from quantdesk_oracle.workers.state import Markets
@@ -158,14 +159,16 @@ class WatchWorker:
     async def _begin(self, feeds: Mapping[FeedKey, Feed], slot: int, cause: str) -> None:
         """Note what lies between the watermarks and ``slot``, from which on ``feeds`` are watched (again)."""
         assert self._marks is not None
-        now, moved, gaps = self._clock.now(), [], 0
+        now, moved = self._clock.now(), []
+        missed: list[tuple[Feed, Gap]] = []
         for key, feed in feeds.items():
             mark = self._marks[key]
             if mark.watched_slot < slot:
                 if key not in self._new:
-                    gaps += await self._note(key, feed, mark, slot, cause)
+                    missed.append((feed, self._gap(key, feed, mark, slot, cause)))
                 # What lies before is in the gap now, and the gap is in the table; a new feed has missed nothing.
                 moved.append(replace(mark, watched_slot=slot, watched_at=now))
+        gaps = missed and await note_gaps(self._database, self._markets.ids, self._journal, missed)
         await self._save(moved)
         self._begun.update(feeds)
         self._new.difference_update(feeds)
@@ -195,8 +198,8 @@ class WatchWorker:
             self._database, market, before, start, now, received_before=self._looked_at
         )
 
-    async def _note(self, key: FeedKey, feed: Feed, mark: Watermark, slot: int, cause: str) -> int:
-        """Note one feed's gap; whether there is something to heal."""
+    def _gap(self, key: FeedKey, feed: Feed, mark: Watermark, slot: int, cause: str) -> Gap:
+        """What one feed has missed."""
         start = min(mark.watched_slot, mark.verified_slot) if cause == "start" else mark.watched_slot
         gap = Gap(
             key,
@@ -207,22 +210,8 @@ class WatchWorker:
             to_slot=slot,
         )
         if not has_history(feed):
-            gap = replace(gap, state=UNRECOVERABLE, reason=NO_HISTORY)
-        noted = await open_gap(self._database, self._markets.ids, gap)
-        if noted is None:
-            return 0
-        event = "gap.unrecoverable" if gap.state == UNRECOVERABLE else "gap.opened"
-        log.info(event, feed=feed.name, cause=cause, from_slot=start, to_slot=slot, reason=gap.reason)
-        self._journal.record(
-            event,
-            Severity.WARNING,
-            market=key.market,
-            reason=gap.reason or cause,
-            account=key.account,
-            from_slot=start,
-            to_slot=slot,
-        )
-        return int(gap.state != UNRECOVERABLE)
+            return replace(gap, state=UNRECOVERABLE, reason=NO_HISTORY)
+        return gap
 
     async def _move(self, slot: int) -> None:
         """Move all watermarks to ``slot``, once whatever was delivered up to now is committed."""
@@ -241,12 +230,18 @@ class WatchWorker:
         ]
         await self._save(moved)
 
-    async def verified(self, key: FeedKey, from_slot: int, to_slot: int) -> None:
-        """The feed's history has been read and compared from ``from_slot`` to ``to_slot``."""
-        mark = self._marks.get(key) if self._marks else None
-        if mark is None or not from_slot <= mark.verified_slot < to_slot:
+    async def healed(self, gap: Gap) -> None:
+        """A gap has been read to its end. Its newest slots may not have been listed yet: they are left to a sweep."""
+        if gap.to_slot is not None:
+            await self.verified(replace(gap, to_slot=gap.to_slot - MARGIN))
+
+    async def verified(self, gap: Gap) -> None:
+        """The feed's history has been read and compared over the slots of ``gap``."""
+        mark = self._marks.get(gap.key) if self._marks else None
+        if mark is None or gap.from_slot is None or gap.to_slot is None:
             return
-        await self._save([replace(mark, verified_slot=to_slot, verified_at=self._clock.now())])
+        if gap.from_slot <= mark.verified_slot < gap.to_slot:
+            await self._save([replace(mark, verified_slot=gap.to_slot, verified_at=self._clock.now())])
 
     async def _save(self, marks: Sequence[Watermark]) -> None:
         assert self._marks is not None
@@ -260,9 +255,38 @@ class WatchWorker:
         if self._marks is not None:
             self._marks = {key: mark for key, mark in self._marks.items() if key.market != market}
 
-    def unverified(self) -> list[tuple[FeedKey, Feed, Watermark]]:
-        """The feeds whose chain history can be compared, and from where on it has not been."""
-        marks = self._marks or {}
+    def unverified(self) -> list[tuple[Gap, Feed]]:
+        """The ranges of chain history that can be compared, and have not been."""
+        marks, slot, now = self._marks or {}, self._markets.highest_slot - MARGIN, self._clock.now()
         return [
-            (key, feed, marks[key]) for key, feed in self._feeds.items() if key in marks and has_history(feed)
+            (Gap(key, "sweep", min(mark.verified_at, now), now, mark.verified_slot, slot), feed)
+            for key, feed in self._feeds.items()
+            if has_history(feed) and (mark := marks.get(key)) is not None and slot > mark.verified_slot
         ]
+
+
+async def note_gaps(
+    database: Database, markets: MarketIds, journal: Journal, missed: Sequence[tuple[Feed, Gap]]
+) -> bool:
+    """Write gaps down and tell of each that is none yet; whether there is something to heal."""
+    noted = await open_gaps(database, markets, [gap for _feed, gap in missed])
+    for (feed, _gap), gap in zip(missed, noted, strict=True):
+        if gap is not None:
+            event = "gap.unrecoverable" if gap.state == UNRECOVERABLE else "gap.opened"
+            log.info(event, feed=feed.name, cause=gap.cause, reason=gap.reason, **range_of(gap))
+            journal.record(
+                event,
+                Severity.WARNING,
+                market=gap.key.market,
+                reason=gap.reason or gap.cause,
+                account=gap.key.account,
+                **range_of(gap),
+            )
+    return any(gap is not None and gap.state != UNRECOVERABLE for gap in noted)
+
+
+def range_of(gap: Gap) -> dict[str, int | None]:
+    """How logs and events tell of a gap's range: by slots, or where it has none by times (Unix seconds)."""
+    if gap.from_slot is None:
+        return {"from_time": gap.from_time // SECOND, "to_time": gap.to_time // SECOND}
+    return {"from_slot": gap.from_slot, "to_slot": gap.to_slot}
