@@ -29,7 +29,13 @@ ANSWER_SECONDS = 10.0
 
 def publish(
     nats: Annotated[
-        str, typer.Option("--nats", metavar="URLS", help="NATS servers, separated by commas.")
+        str,
+        typer.Option(
+            "--nats",
+            metavar="URLS",
+            envvar="NATS_URL",
+            help="NATS servers, separated by commas. Give passwords by NATS_URL: arguments are seen by everybody.",
+        ),
     ] = "nats://127.0.0.1:4222",
     credentials: Annotated[
         Path | None, typer.Option("--credentials", help="File of NATS credentials (.creds).")

@@ -92,7 +92,7 @@ async def verify(connection: Connection, *, progress: Progress | None = None) ->
 async def check(connection: Connection) -> SchemaStatus:
     """The status of a schema that this program can work with; SchemaError, with the command to type, otherwise.
 
-    A newer version may say that it serves programs of this age, so that both run side by side while a fleet is upgraded.
+    A newer version may say that it serves programs of this age, so that both run side by side during an upgrade.
     """
     found = await status(connection)
     if not found.serves:

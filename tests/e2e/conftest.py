@@ -20,6 +20,7 @@ import pytest
 from quantdesk_oracle.store.embedded import EmbeddedServer
 
 Program = Callable[..., subprocess.Popen[str]]
+Errors = Callable[[int], list[dict[str, Any]]]
 PATIENCE = 60.0
 """Seconds after which something that a test waits for will not come any more."""
 
@@ -58,7 +59,7 @@ def program(tmp_path: Path) -> Iterator[Program]:
 
 
 @pytest.fixture
-def errors(tmp_path: Path) -> Callable[[int], list[dict[str, Any]]]:
+def errors(tmp_path: Path) -> Errors:
     """The JSON log lines that the n-th started program wrote to stderr."""
 
     def read(number: int = 0) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,9 @@ import pytest
 
 from quantdesk_oracle.store import schema
 from tests.e2e import truth, world
-from tests.e2e.conftest import Program
-from tests.postgres import TEMPLATE, PostgresServer, execute
+from tests.e2e.conftest import Errors, Program
+from tests.postgres import TEMPLATE, PostgresServer, execute, free_port
 
-Errors = Callable[[int], list[dict[str, Any]]]
 COMPLAINTS = ("warning", "error", "critical")
 
 
@@ -216,29 +215,87 @@ async def test_stopped_while_the_database_is_frozen_it_ends_in_time_and_loses_no
     assert len(await world.prints(killable_dsn)) >= received
 
 
-async def test_a_password_is_nowhere_but_in_the_environment(
+async def test_secrets_are_nowhere_but_in_the_environment(
     program: Program, killable: PostgresServer, killable_dsn: str, tmp_path: Path
 ) -> None:
-    """Planted in the DSN; looked for in logs, arguments, status, metrics, events and the spool, over an outage."""
-    secret = "pl4nted-s3cret-of-the-dsn"
-    node = await world.start_node(program, tmp_path)
-    dsn = killable_dsn.replace("postgres@", f"postgres:{secret}@")
+    """Planted in every URL and key; looked for in logs, arguments, pages, events and files, over outages."""
+    planted = {name: f"pl4nted-s3cret-of-{name}" for name in ("dsn", "rpc", "ws", "hermes", "nats")}
+    hermes = f'[hermes]\nsecond_source = true\nurls = ["http://127.0.0.1:{free_port()}"]\n'
+    node = await world.start_node(program, tmp_path, more=hermes)
+    variables = node.variables
+    variables["RPC_URL"] += f"/?api-key={planted['rpc']}"
+    variables["WS_URL"] += f"/{planted['ws']}"
+    variables["HERMES_API_KEY"] = planted["hermes"]
+    dsn = killable_dsn.replace("postgres@", f"postgres:{planted['dsn']}@")
+    broker = f"nats://publisher:{planted['nats']}@127.0.0.1:{free_port()}"
     daemon = world.Daemon(program, node, tmp_path / "one", dsn)
     daemon.start()
+    publisher = program(
+        "publish", "--state-dir", tmp_path / "two", DATABASE_URL=dsn, NATS_URL=broker, **variables
+    )
     await world.until_count(killable_dsn, "oracle_prices", 6)
     killable.kill()
     await asyncio.sleep(4)
     assert daemon.process is not None
-    said = [Path(f"/proc/{daemon.process.pid}/cmdline").read_text()]  # noqa: ASYNC240
+    processes = (daemon.process, publisher)
+    said = [Path(f"/proc/{process.pid}/cmdline").read_text() for process in processes]  # noqa: ASYNC240
     said += [await daemon.page(path) for path in ("/", "/status", "/charts", "/readyz", "/metrics")]
     said.append((tmp_path / "one" / "spool.sqlite3").read_bytes().decode("latin-1"))
     await asyncio.to_thread(killable.start)
     await world.until_spool_is_empty(daemon)
-    said.append(str(await daemon.stop()))
     node.stop()
+    await asyncio.sleep(3)
+    doctor = program("doctor", "--json", "--state-dir", tmp_path / "three", DATABASE_URL=dsn, **variables)
+    said.append((await asyncio.to_thread(doctor.communicate, timeout=60))[0])
+    said.append(str(await daemon.stop()))
+    publisher.terminate()
+    said.append((await asyncio.to_thread(publisher.communicate, timeout=20))[0])
     said += [path.read_text() for path in tmp_path.glob("stderr-*")]  # noqa: ASYNC240
     async with world.connected(killable_dsn) as connection:
         for table in ("system_events", "daemon_instances"):
             said += [str(row) for row in await connection.fetch(f"SELECT * FROM {table}")]
-    assert "database.lost" in "".join(said)
-    assert [text for text in said if secret in text] == []
+    everything = "".join(said)
+    for mentioned in ("database.lost", "node.unreachable", "hermes.unreachable"):
+        assert mentioned in everything, mentioned
+    assert {name for name, secret in planted.items() if secret in everything} == set()
+
+
+async def test_the_rights_of_the_daemons_role_are_enough(
+    program: Program, dsn: str, tmp_path: Path, errors: Errors
+) -> None:
+    """A login of the role that the schema makes, over boundaries, healing and upkeep: no complaint, rows everywhere."""
+    login = f"daemon_{secrets.token_hex(4)}"
+    await execute(dsn, f"CREATE ROLE {login} LOGIN IN ROLE quantdesk_oracle")
+    node = await world.start_node(program, tmp_path)
+    daemon = world.Daemon(program, node, tmp_path / "one", dsn.replace("postgres@", f"{login}@"))
+    daemon.start()
+    await world.until_count(dsn, "oracle_prices", 12)
+    daemon.kill()
+    await asyncio.sleep(3)
+    daemon.start()
+    await world.until_count(dsn, "funding_rates", 3)
+    await world.until_gaps_are_closed(dsn)
+    await daemon.stop()
+    node.stop()
+    for number in (1, 2):
+        assert [line for line in errors(number) if line["level"] in COMPLAINTS] == []
+    async with world.connected(dsn) as connection:
+        for table in WRITTEN:
+            assert await connection.fetchval(f"SELECT count(*) FROM {table}"), table
+    await execute(dsn, f"DROP OWNED BY {login}", f"DROP ROLE {login}")
+
+
+WRITTEN = (
+    "oracle_prices",
+    "oracle_price_heads",
+    "mark_prices",
+    "mark_price_heads",
+    "premium_samples",
+    "funding_rates",
+    "funding_parameters",
+    "system_events",
+    "oracle_gaps",
+    "oracle_watermarks",
+    "daemon_instances",
+)
+"""Every table that a daemon writes."""

@@ -6,18 +6,15 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
-from tests.e2e.conftest import Program, stored_until
+from tests.e2e.conftest import Errors, Program, stored_until
 from tests.e2e.test_demo import wait_for_signal_handlers
 from tests.postgres import PostgresServer, execute
-
-Errors = Callable[[int], list[dict[str, Any]]]
 
 
 def until_logged(errors: Errors, event: str, *, within: float = 30) -> list[dict[str, Any]]:

@@ -229,6 +229,14 @@ async def until_spool_is_empty(daemon: Daemon, within: float = 60) -> None:
             await asyncio.sleep(0.2)
 
 
+async def until_gaps_are_closed(dsn: str, within: float = 60) -> None:
+    """Until whatever was noted to be missing has been read back."""
+    unfinished = "SELECT count(*) FROM oracle_gaps WHERE state IN ('open', 'healing')"
+    async with asyncio.timeout(within), connected(dsn) as connection:
+        while await connection.fetchval(unfinished):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+
+
 async def assert_only_missing_while_down(dsn: str, ledger: Path, *, seconds: float) -> None:
     """Between the first and last stored print, none is missing but in one stretch of at most ``seconds``.
 
