@@ -95,6 +95,7 @@ class World:
     def __init__(self) -> None:
         self.markets = [market(), market("ETH-PERP"), market("SOL-PERP")]
         self.reasons: tuple[NotReady, ...] = ()
+        self.warnings: tuple[NotReady, ...] = ()
         self.states: dict[str, str] = {}
         self.parts = {"BTC-PERP": "p" * 40 + "hh" + "p" * 54}
         self.trouble: str | None = None
@@ -106,14 +107,14 @@ class World:
         self.spool = {"rows": 0, "bytes": 0, "capacity": 1_000_000_000, "oldest": None}
         self.queued, self.gaps = 3, 0
         self.failing: str | None = None
-        self.well = True
+        self.well = self.connected = True
         self.beat = 0.1
 
     def heartbeat_age(self) -> float:
         return self.beat
 
     def readiness(self) -> Readiness:
-        return Readiness.of(self.reasons)
+        return Readiness.of(self.reasons, self.warnings)
 
     def charts(self) -> dict[str, Any]:
         return {
@@ -131,9 +132,10 @@ class World:
             "now": float(NOW),
             "ready": not self.reasons,
             "reasons": self.reasons,
+            "warnings": self.warnings,
             "markets": self.markets,
             "slot": 447_000_000,
-            "subscription": {"connected": True},
+            "subscription": {"connected": self.connected},
             "polling": {"failing": self.failing},
             "database": {"trouble": self.trouble},
             "clock_difference": 0.001,
@@ -228,8 +230,14 @@ def make_database_down(world: World) -> None:
     world.events.append(event("database.lost", 754, severity="error", reason="away", cause=world.trouble))
 
 
+def make_warned(world: World) -> None:
+    sentence = "No websocket stands, so that prices come by polling alone, later and dearer: refused"
+    world.connected, world.warnings = False, (NotReady("websocket_down", None, sentence),)
+
+
 STATES: dict[str, Callable[[World], None]] = {
     "healthy": lambda _: None,
+    "warned": make_warned,
     "stale": make_stale,
     "dead": make_dead,
     "database-down": make_database_down,

@@ -28,6 +28,7 @@ from tests.e2e.page_world import (
     make_database_down,
     make_dead,
     make_stale,
+    make_warned,
     market,
 )
 from tests.e2e.test_demo import until_rows
@@ -92,6 +93,7 @@ def page(url: str, browser: Browser) -> Iterator[Open]:
         return browser
 
     yield open_
+    browser.open("about:blank")  # asks no longer, before there is nobody to answer
     browser.colour_scheme("light")
 
 
@@ -186,6 +188,17 @@ def test_a_stale_market_is_named_though_the_daemon_is_ready(page: Open, world: W
     assert "The second source is silent for 95 s" in second
     assert "30 min being read back" in second
     assert "spare, not well" in text(browser, "#endpoints")
+
+
+def test_what_takes_no_readiness_away_is_told_all_the_same(page: Open, world: World) -> None:
+    make_warned(world)
+    world.markets[2] = market("SOL-PERP", wide=True)
+    browser = page()
+    assert text(browser, "#state") == "Ready: all 3 markets are served, 1 warning"
+    assert text(browser, "#trouble").startswith("What to look at")
+    assert "by polling alone, later and dearer: refused websocket_down" in text(browser, "#trouble")
+    assert "polling only" in text(browser, "#overview")
+    assert "the oracle is unsure" in text(browser, "article:nth-child(3) .notes")
 
 
 def test_a_dead_market_shows_its_reason_no_mark_and_the_gap(page: Open, world: World) -> None:

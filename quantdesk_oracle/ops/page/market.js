@@ -93,6 +93,7 @@ function redraw(parts, market, charts) {
 function showNotes(list, market) {
   const notes = [
     market.halted && ["warn", `Halted: ${market.halted}`],
+    market.wide && ["warn", "Its confidence is wide: the oracle is unsure"],
     market.rejected && ["bad", `Its account is refused: ${market.rejected}`],
     market.second_source === "differs" && ["bad", "The second source differs"],
     market.second_source === "silent" && ["warn", `The second source is silent${market.second_source_age === null ? "" : ` for ${span(market.second_source_age)}`}`],

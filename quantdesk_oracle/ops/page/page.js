@@ -30,23 +30,29 @@ function showState(grade, text) {
   line.replaceChildren(icon(grade), element("span", {}, text));
 }
 
-function showTrouble(reasons) {
-  const words = JSON.stringify(reasons.map((reason) => [reason.sentence, reason.code]));
-  byId("trouble").hidden = !reasons.length;
+/** Reasons for not being ready, then what is to be looked at though it takes no readiness away. */
+function showTrouble(reasons, warnings) {
+  const told = [...reasons.map((one) => ["bad", one]), ...warnings.map((one) => ["warn", one])];
+  const words = JSON.stringify(told.map(([grade, one]) => [grade, one.sentence, one.code]));
+  byId("trouble").hidden = !told.length;
+  mark(byId("trouble"), "class", reasons.length ? "bad" : "warn");
+  say(byId("trouble-title"), reasons.length ? "What is wrong" : "What to look at");
   if (byId("reasons").words === words) return;
   byId("reasons").words = words;
-  byId("reasons").replaceChildren(...reasons.map((reason) => {
-    const card = cards.get(reason.market), code = element("code", {}, reason.code);
-    return element("li", {}, card ? element("a", { href: `#${card.root.id}` }, reason.sentence) : reason.sentence, " ", code);
+  byId("reasons").replaceChildren(...told.map(([grade, { market, sentence, code }]) => {
+    const card = cards.get(market), text = card ? element("a", { href: `#${card.root.id}` }, sentence) : sentence;
+    return element("li", {}, icon(grade), element("span", {}, text, " ", element("code", {}, code)));
   }));
 }
 
 function showReadiness(status) {
-  const reasons = reasonsOf(status), stale = status.markets.filter((market) => market.freshness === "stale").length;
-  if (reasons.length) showState("bad", `Not ready: ${many(reasons.length, "reason")}`);
-  else if (stale) showState("warn", `Ready, ${stale} of ${many(status.markets.length, "market")} stale`);
-  else showState("good", `Ready: all ${many(status.markets.length, "market")} are served`);
-  showTrouble(reasons);
+  const reasons = reasonsOf(status), warnings = status.warnings || [], count = status.markets.length;
+  const stale = status.markets.filter((market) => market.freshness === "stale").length;
+  const also = warnings.length ? `, ${many(warnings.length, "warning")}` : "";
+  if (reasons.length) showState("bad", `Not ready: ${many(reasons.length, "reason")}${also}`);
+  else if (stale) showState("warn", `Ready, ${stale} of ${many(count, "market")} stale${also}`);
+  else showState(also ? "warn" : "good", `Ready: all ${many(count, "market")} are served${also}`);
+  showTrouble(reasons, warnings);
   document.title = `${reasons.length ? "✗ " : ""}QuantDesk oracle`;
 }
 
@@ -64,8 +70,8 @@ function showOverview(status) {
       troubled ? `${troubled} of ${status.markets.length}` : `${status.markets.length} fresh`],
     ["#markets", "Funding", skips ? "warn" : "good",
       skips ? `${skips} would skip` : status.markets.length ? `at ${timeOf(Math.round(boundary))}` : "none"],
-    ["#sources", "Sources", !status.subscription.connected || status.polling.failing ? "bad" : well < endpoints.length || hermes ? "warn" : "good",
-      status.polling.failing ? "node fails" : !status.subscription.connected ? "no subscription" : `${well} of ${endpoints.length} well`],
+    ["#sources", "Sources", status.polling.failing ? "bad" : !status.subscription.connected || well < endpoints.length || hermes ? "warn" : "good",
+      status.polling.failing ? "node fails" : !status.subscription.connected ? "polling only" : `${well} of ${endpoints.length} well`],
     ["#sources", "Gaps", status.gaps ? "warn" : "good", status.gaps ? `${number(status.gaps)} open` : "none open"],
     ["#database", "Database", database.trouble ? "bad" : "good", database.trouble ? "refuses" : "takes all"],
     ["#database", "Spool", spool.rows ? "warn" : "good", spool.rows ? many(spool.rows, "row") : "empty"],
@@ -107,7 +113,7 @@ function showSources(status) {
     one.connected ? (one.silent_feeds.length ? `streams, nothing of ${many(one.silent_feeds.length, "feed")}` : "streams") : one.failing || "connecting",
     one.connected && !one.silent_feeds.length ? "" : "warn"]);
   terms(byId("sources-facts"), [
-    ["Subscription", status.subscription.connected ? "connected" : "down", status.subscription.connected ? "" : "bad"],
+    ["Subscription", status.subscription.connected ? "connected" : "down", status.subscription.connected ? "" : "warn"],
     ["Polling", status.polling.failing || "answers", status.polling.failing ? "bad" : ""],
     ["Highest slot", number(status.slot)], ...hermes,
     ["Gaps being read back", number(status.gaps || 0), status.gaps ? "warn" : ""],
