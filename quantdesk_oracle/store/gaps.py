@@ -165,6 +165,18 @@ async def unfinished_gaps(database: Database, markets: MarketIds, *, backfill: b
     return [_gap(row, _symbols(markets)) for row in rows]
 
 
+async def finished_backfills(
+    database: Database, markets: MarketIds, source: Source, unfinished: Sequence[Gap]
+) -> list[Gap]:
+    """The ranges that `backfill` has read to their end since the first of ``unfinished`` was noted."""
+    numbers = [gap.id for gap in unfinished]
+    async with database.connection("cannot read the gaps") as connection:
+        rows = await connection.fetch(
+            query("finished_backfills"), list(markets.values()), source.value, numbers
+        )
+    return [_gap(row, _symbols(markets)) for row in rows]
+
+
 async def gaps_between(
     database: Database, markets: MarketIds, market: str, start: int, end: int
 ) -> list[Gap]:

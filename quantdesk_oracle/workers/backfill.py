@@ -20,6 +20,7 @@ from quantdesk_oracle.store.gaps import (
     UNRECOVERABLE,
     FeedKey,
     Gap,
+    finished_backfills,
     gaps_between,
     open_gap,
     save_gaps,
@@ -104,12 +105,15 @@ class Backfill:
     async def run(self, wanted: Sequence[tuple[Market, Feed]], span: Span) -> list[FeedReport]:
         """Backfill ``span`` of these feeds; a report of each, in their order."""
         reports, jobs = [], list[_Job]()
+        keys = {FeedKey(market.symbol, feed.pubkey) for market, feed in wanted}
+        unfinished = [gap for gap in await self._unfinished() if gap.key in keys and _meets(gap, span)]
+        finished = await self._finished(unfinished)
         for market, feed in wanted:
             report = FeedReport(market.symbol, feed.name, feed.pubkey, span)
             reports.append(report)
             report.note = self._history.why_not(feed)
             if report.note is None:
-                jobs += await self._jobs(market, feed, report)
+                jobs += await self._jobs(market, feed, report, unfinished, finished)
         for group in _groups(jobs, self._history.together):
             await self._read(group)
         for report in reports:
@@ -117,12 +121,22 @@ class Backfill:
             self._on_progress(report)
         return reports
 
-    async def _jobs(self, market: Market, feed: Feed, report: FeedReport) -> list[_Job]:
-        """What is to be read of a feed: what an earlier attempt began first, then the rest of the span."""
+    async def _jobs(
+        self,
+        market: Market,
+        feed: Feed,
+        report: FeedReport,
+        unfinished: Sequence[Gap],
+        finished: Sequence[Gap],
+    ) -> list[_Job]:
+        """What is to be read of a feed: what an earlier attempt began first, then what it left of the span."""
         key = FeedKey(market.symbol, feed.pubkey)
         rest = await self._parts(market, report)
+        for gap in finished:
+            if gap.key == key:
+                rest = [part for span in rest for part in without(span, Span(gap.from_time, gap.to_time))]
         jobs, done = list[_Job](), report.span.length - sum(part.length for part in rest)
-        begun = [gap for gap in await self._unfinished(key) if any(_meets(gap, part) for part in rest)]
+        begun = [gap for gap in unfinished if gap.key == key and any(_meets(gap, part) for part in rest)]
         for gap in begun:
             rest = [part for span in rest for part in without(span, Span(gap.from_time, gap.to_time))]
         new = [Gap(key, BACKFILL, span.start, span.end, source=self._history.source) for span in rest]
@@ -157,11 +171,18 @@ class Backfill:
     async def _noted(self, gap: Gap) -> Gap:
         return await open_gap(self._database, self._markets, gap) or gap
 
-    async def _unfinished(self, key: FeedKey) -> list[Gap]:
+    async def _unfinished(self) -> list[Gap]:
+        """What earlier attempts began and did not end."""
         if self._dry_run:
             return []
         gaps = await unfinished_gaps(self._database, self._markets, backfill=True)
-        return [gap for gap in gaps if gap.key == key and gap.source is self._history.source]
+        return [gap for gap in gaps if gap.source is self._history.source]
+
+    async def _finished(self, unfinished: Sequence[Gap]) -> list[Gap]:
+        """What the attempt that left ``unfinished`` behind had read to the end before, of other feeds."""
+        if not unfinished:
+            return []
+        return await finished_backfills(self._database, self._markets, self._history.source, unfinished)
 
     async def _read(self, jobs: Sequence[_Job]) -> None:
         """Read ranges with the same bounds and cursor."""
