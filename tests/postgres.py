@@ -99,16 +99,36 @@ def folder_for_servers(prefix: str) -> Path:
 class PostgresServer:
     """One server as a child process, so that it can be killed, frozen and started again."""
 
-    def __init__(self, bin_folder: Path, superuser: str = "postgres", **options: str) -> None:
+    def __init__(
+        self,
+        bin_folder: Path,
+        superuser: str = "postgres",
+        *,
+        primary: str | None = None,
+        **options: str,
+    ) -> None:
+        """A fresh one, or a standby of the running server that ``primary`` is the URL of."""
         self.port = free_port()
         self.superuser = superuser
         self.folder = folder_for_servers("qdo-pg-")
-        self._bin = bin_folder
+        self.programs = bin_folder
         self._options = {**OPTIONS, **options}
         self._process: subprocess.Popen[bytes] | None = None
-        self._run(
-            "initdb", "-D", str(self.data), "-U", superuser, "--auth=trust", "-E", "UTF8", "--no-sync", "-N"
-        )
+        if primary is None:
+            self._run(
+                "initdb",
+                "-D",
+                str(self.data),
+                "-U",
+                superuser,
+                "--auth=trust",
+                "-E",
+                "UTF8",
+                "--no-sync",
+                "-N",
+            )
+        else:
+            self._run("pg_basebackup", "-D", str(self.data), "-d", primary, "-R", "--no-sync", "-c", "fast")
 
     @property
     def data(self) -> Path:
@@ -125,7 +145,7 @@ class PostgresServer:
         arguments = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", self.data, *arguments],
+                [self.programs / "postgres", "-D", self.data, *arguments],
                 stdout=log, stderr=log, user=unprivileged(), cwd=self.folder, start_new_session=True,
             )  # fmt: skip
         self.until_it_answers()
@@ -178,7 +198,7 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
-            [self._bin / program, *arguments],
+            [self.programs / program, *arguments],
             check=True,
             capture_output=True,
             user=unprivileged(),

@@ -246,8 +246,30 @@ class WatchWorker:
     async def _save(self, marks: Sequence[Watermark]) -> None:
         assert self._marks is not None
         if marks:
+            await self._note_lost(self._marks)
             await move_watermarks(self._database, self._markets.ids, marks)
             self._marks.update({mark.key: mark for mark in marks})
+
+    async def _note_lost(self, marks: Mapping[FeedKey, Watermark]) -> None:
+        """What a database lacks that knows less than it had committed, as a standby does that was promoted too early.
+
+        Its watermarks tell. What it lost after the last of them is younger than any sweep has verified.
+        """
+        stored, feeds = await read_watermarks(self._database, self._markets.ids), self._feeds
+        behind = {
+            key: kept
+            for key, kept in stored.items()
+            if key in feeds and key in marks and kept.watched_slot < marks[key].watched_slot
+        }
+        if not behind:
+            return
+        slot = self._markets.highest_slot
+        missed = [
+            (feeds[key], self._gap(key, feeds[key], kept, slot, "dropped")) for key, kept in behind.items()
+        ]
+        if await note_gaps(self._database, self._markets.ids, self._journal, missed):
+            self._on_gap()
+        await move_watermarks(self._database, self._markets.ids, [marks[key] for key in behind])
 
     def forget(self, market: str) -> None:
         """A market has left: its feeds begin anew if it comes back."""

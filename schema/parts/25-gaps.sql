@@ -44,7 +44,7 @@ COMMENT ON COLUMN public.oracle_gaps.id IS 'Key';
 COMMENT ON COLUMN public.oracle_gaps.market_id IS 'The market that the feed prices';
 COMMENT ON COLUMN public.oracle_gaps.account IS 'The feed''s account, base58; of history that is not on the chain, the feed id in hexadecimal digits';
 COMMENT ON COLUMN public.oracle_gaps.source IS 'Where it is read back from';
-COMMENT ON COLUMN public.oracle_gaps.cause IS 'start (the daemon was down), disconnected, dropped (a full queue), sweep (a silent socket left it out), backfill (asked for)';
+COMMENT ON COLUMN public.oracle_gaps.cause IS 'start (the daemon was down), disconnected, dropped (a full queue, or a database that lost what it had committed), sweep (a silent socket left it out), backfill (asked for)';
 COMMENT ON COLUMN public.oracle_gaps.state IS 'open, healing (some of it has been read), closed, unrecoverable (the history is not kept that long)';
 COMMENT ON COLUMN public.oracle_gaps.from_slot IS 'Watched up to and with this slot; NULL: the range is one of times alone';
 COMMENT ON COLUMN public.oracle_gaps.to_slot IS 'The last slot of the range';

@@ -140,6 +140,21 @@ async def test_a_node_that_falls_behind_while_a_gap_is_read_hides_nothing(start:
     assert pushed <= stored
 
 
+async def test_what_a_database_has_lost_that_it_had_committed_is_read_back(start: Start) -> None:
+    """As after the promotion of a standby that was a minute and a half behind."""
+    world = await start(sweep_interval=3_600.0)
+    await world.start_daemon()
+    await world.run(200)
+    (mark,) = await world.fetch("SELECT min(watched_slot) AS slot FROM oracle_watermarks")
+    kept = mark["slot"] - 200
+    await world.fetch(f"DELETE FROM oracle_prices WHERE slot > {kept + 30} RETURNING 1")
+    await world.fetch(f"UPDATE oracle_watermarks SET watched_slot = {kept} RETURNING 1")
+    await world.run(20)
+    await world.until_healed()
+    assert await causes(world) == [("dropped", "closed")]
+    await world.assert_table_is_the_ledger_later()
+
+
 async def test_failed_and_stale_pushes_are_no_prints(start: Start) -> None:
     faults = [
         {"kind": "failed_pushes", "probability": 0.3},
