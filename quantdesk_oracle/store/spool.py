@@ -9,10 +9,8 @@ at the byte cap, where prints that chain history still holds go first. Whatever 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import sqlite3
-import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,52 +21,17 @@ from typing import NamedTuple, TypeVar
 import structlog
 
 from quantdesk_oracle.errors import OracleError
+from quantdesk_oracle.store.spool_file import is_damage, open_file, set_aside
 
 log = structlog.get_logger("store.spool")
 Result = TypeVar("Result")
 
 FILE = "spool.sqlite3"
-FORMAT = 1
-"""Of the file; another format is set aside like a damaged file."""
 ROW_OVERHEAD = 96
 """Bytes that a row takes beside its payload: its columns, its share of pages and indexes."""
 MAX_REFUSED = 10_000
 """Refused rows that are kept for a person to look at; the oldest go first."""
-MAX_ASIDE = 5
-"""Damaged files that are kept; the oldest go first."""
-BUSY_SECONDS = 5.0
 _EVICTED_AT_ONCE = 500
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_SCHEMA = """
-    CREATE TABLE IF NOT EXISTS spooled (
-        seq       INTEGER PRIMARY KEY AUTOINCREMENT,
-        kind      TEXT    NOT NULL,
-        market    TEXT    NOT NULL,
-        instant   INTEGER NOT NULL,
-        healable  INTEGER NOT NULL,
-        payload   BLOB    NOT NULL,
-        checksum  INTEGER NOT NULL
-    );
-    CREATE INDEX IF NOT EXISTS spooled_instant ON spooled (instant);
-    CREATE INDEX IF NOT EXISTS spooled_kind ON spooled (kind, seq);
-    CREATE INDEX IF NOT EXISTS spooled_healable ON spooled (healable, seq);
-    CREATE TABLE IF NOT EXISTS refused (
-        seq      INTEGER PRIMARY KEY,
-        kind     TEXT    NOT NULL,
-        payload  BLOB    NOT NULL,
-        cause    TEXT    NOT NULL,
-        at       INTEGER NOT NULL
-    );
-    CREATE TABLE IF NOT EXISTS gaps (
-        kind     TEXT    NOT NULL,
-        market   TEXT    NOT NULL,
-        first    INTEGER NOT NULL,
-        last     INTEGER NOT NULL,
-        rows     INTEGER NOT NULL,
-        PRIMARY KEY (kind, market)
-    );
-"""
-
 _NOTE_GAP = """
     INSERT INTO gaps (kind, market, first, last, rows) VALUES (?1, ?2, ?3, ?3, 1)
     ON CONFLICT (kind, market) DO UPDATE SET first = min(first, ?3), last = max(last, ?3), rows = rows + 1
@@ -194,7 +157,7 @@ class Spool:
         try:
             return work()
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+            if not is_damage(error):
                 raise _spool_error(self.path, error) from error
             self._set_aside(str(error))
         except UnicodeDecodeError as error:  # a text in it, or what SQLite says of it and repeats from it
@@ -208,32 +171,9 @@ class Spool:
 
     def _ensure_open(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = self._open()
+            self._connection = open_file(self.path)
             self._measure()
         return self._connection
-
-    def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(
-            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        # A damaged name of a kind is a kind that nobody knows, not an error.
-        connection.text_factory = lambda text: text.decode(errors="replace")
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA journal_size_limit = 4194304")
-            _check(connection)
-            found = connection.execute("PRAGMA user_version").fetchone()[0]
-            if found not in (0, FORMAT):
-                raise _damaged(f"format {found}, expected {FORMAT}")
-            connection.executescript(_SCHEMA)
-            _check_columns(connection)
-            connection.execute(f"PRAGMA user_version = {FORMAT}")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -242,21 +182,7 @@ class Spool:
 
     def _set_aside(self, cause: str) -> None:
         self._close()
-        aside = self.path.with_name(f"{FILE}.damaged-{time.time_ns()}")
-        self.path.rename(aside)
-        for suffix in ("-wal", "-shm"):
-            beside = self.path.with_name(FILE + suffix)
-            if beside.exists():
-                beside.rename(aside.with_name(aside.name + suffix))
-        damaged = sorted(
-            path
-            for path in aside.parent.glob(f"{FILE}.damaged-*")
-            if path.suffix[-4:] not in ("-wal", "-shm")
-        )
-        for old in damaged[:-MAX_ASIDE]:
-            for path in old.parent.glob(f"{old.name}*"):
-                path.unlink()
-        self._on_set_aside(aside, cause)
+        self._on_set_aside(set_aside(self.path), cause)
 
     def _put(self, rows: Sequence[SpoolRow]) -> range:
         connection = self._ensure_open()
@@ -392,39 +318,6 @@ class _transaction:  # noqa: N801 (reads as a verb)
 def _checksum(kind: str, payload: bytes | None) -> int:
     # Damage may change a value's type too: the casts in the statements above are for that.
     return zlib.crc32(payload or b"", zlib.crc32(kind.encode()))
-
-
-def _check_columns(connection: sqlite3.Connection) -> None:
-    """Raise for a file whose tables are called alike and made otherwise: their own description is damaged."""
-    try:
-        connection.execute(
-            "SELECT seq, kind, market, instant, healable, payload, checksum FROM spooled LIMIT 0"
-        )
-        connection.execute("SELECT seq, kind, payload, cause, at FROM refused LIMIT 0")
-        connection.execute("SELECT kind, market, first, last, rows FROM gaps LIMIT 0")
-    except sqlite3.OperationalError as error:
-        raise _damaged(str(error)) from error
-
-
-def _check(connection: sqlite3.Connection) -> None:
-    """Raise for a file that is damaged; damage in nothing but its indexes is repaired, and no row lost."""
-    damage = _verdict(connection.execute("PRAGMA integrity_check(1)"))
-    if damage != "ok" and _verdict(connection.execute("PRAGMA quick_check(1)")) == "ok":
-        with contextlib.suppress(sqlite3.IntegrityError):
-            connection.execute("REINDEX")
-        damage = _verdict(connection.execute("PRAGMA integrity_check(1)"))
-    if damage != "ok":
-        raise _damaged(damage)
-
-
-def _verdict(check: sqlite3.Cursor) -> str:
-    return str(check.fetchone()[0])
-
-
-def _damaged(what: str) -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError(what)
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
 
 
 def _spool_error(path: Path, error: Exception) -> SpoolError:
