@@ -23,11 +23,16 @@ BUILT = {
 
 def constants(tree: ast.Module) -> set[str]:
     """Names that the module gives a literal text or number, once and for all."""
-    found = set()
+    found: set[str] = set()
     for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        value = node.value if isinstance(node, ast.Assign) else None
-        if value is not None and is_fixed(value, found):
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                pass
+            case ast.AnnAssign(target=target, value=ast.expr() as value):
+                targets = [target]
+            case _:
+                continue
+        if is_fixed(value, found):
             found |= {target.id for target in targets if isinstance(target, ast.Name)}
     return found
 
