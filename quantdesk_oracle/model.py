@@ -73,6 +73,7 @@ class Reason(StrEnum):
     # stored, with a mark on it
     QUARANTINED = "quarantined"
     WIDE = "wide"
+    FROZEN = "frozen"
 
 
 class Verdict(StrEnum):

@@ -82,7 +82,7 @@ METRICS: tuple[MetricSpec, ...] = (
     _counter(
         "rejected_total",
         ("feed", "reason"),
-        "Observations rejected, or stored with a mark on them (quarantined, wide), by reason code (count).",
+        "Observations rejected, or stored with a mark on them (quarantined, wide, frozen), by reason code (count).",
     ),
     _gauge(
         "feed_refused",

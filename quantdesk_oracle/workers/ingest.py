@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("workers.ingest")
 REMEMBERED_PRINTS = 4_096
 """Identities that a market remembers; an older one that comes again is caught by the table's key."""
+FROZEN_AFTER = 86_400
+"""Seconds without a print after which a legacy account is taken for one of those that were frozen in August 2024."""
 _USABLE = (Verdict.ACCEPTED, Verdict.WIDE)
 _MARKED = {Verdict.WIDE: Reason.WIDE, Verdict.QUARANTINED: Reason.QUARANTINED}
 
@@ -275,7 +277,27 @@ class _FeedIntake:
             self._use.accept(update, received, highest_slot)
         elif self._leaves_quarantine(update, agrees=opinion is Agreement.AGREES):
             self._use.accept(update, received, highest_slot)
+        if update.legacy and received - update.publish_time * SECOND > FROZEN_AFTER * SECOND:
+            self._tell_frozen(update, observation)
         self._measure(update, observation)
+
+    def _tell_frozen(self, update: PriceUpdate, observation: Observation) -> None:
+        """The print is stored, for it was true in its time; nothing will come after it."""
+        self.refused = Reason.FROZEN.value
+        self._metrics.rejected[Reason.FROZEN].inc()
+        log.warning(
+            "feed.frozen", feed=self.name, reason=self.refused, publish_time=update.publish_time,
+            cure="take the feed's current account: doctor names it",
+        )  # fmt: skip
+        self._journal.record(
+            "feed.frozen",
+            Severity.WARNING,
+            market=self.market,
+            reason=self.refused,
+            feed=self.name,
+            account=observation.pubkey,
+            publish_time=update.publish_time,
+        )
 
     def _leaves_quarantine(self, update: PriceUpdate, *, agrees: bool) -> bool:
         """Whether something speaks for a print that is far off its own average."""

@@ -38,7 +38,7 @@ class Planted(NamedTuple):
 
     owner: str
     data: bytes
-    reason: str | None
+    reason: str
     finding: str
     address: str | None = None
 
@@ -51,7 +51,7 @@ PLANTED = {
         LEGACY_DEVNET, encoder.legacy_price(timestamp=0), "bad_timestamp", "account.legacy", DEVNET_SOL
     ),
     # It is stored, for it was true in its time, and never in use.
-    "FROZEN": Planted(LEGACY, encoder.legacy_price(timestamp=FROZEN), None, "feed.frozen"),
+    "FROZEN": Planted(LEGACY, encoder.legacy_price(timestamp=FROZEN), "frozen", "feed.frozen"),
 }
 
 
@@ -114,13 +114,12 @@ async def test_each_is_told_in_log_metric_event_status_and_by_the_doctor(
         await node.stop()
         await execute(postgres_18.dsn(), "DROP DATABASE refused WITH (FORCE)")
     refused = {f"{name}-PERP": one.reason for name, one in PLANTED.items()}
-    told = {market: reason for market, reason in refused.items() if reason is not None}
     assert status == refused
-    assert {line["feed"].split("/")[0]: line["reason"] for line in logged} == told
-    assert {event.market: event.data["reason"] for event in parts.journal.recent} == told
+    assert {line["feed"].split("/")[0]: line["reason"] for line in logged} == refused
+    assert {event.market: event.data["reason"] for event in parts.journal.recent} == refused
     for feed in settings.feeds:
         reason = refused[feed.name.split("/")[0]]
-        assert reason is None or metrics.feed(feed.name).rejected[Reason(reason)].value == 1
+        assert metrics.feed(feed.name).rejected[Reason(reason)].value == 1
     (frozen,) = [one for one in parts.markets if one.symbol == "FROZEN-PERP"]
     assert frozen.index.at(clock.now(), parts.markets.highest_slot).freshness is Freshness.DEAD
     assert [(one.market, "devnet" in one.problem) for one in account_problems(settings)] == [
