@@ -32,6 +32,8 @@ BEHIND_SLOTS = 50
 """Slots behind the best endpoint, 20 s, that deserve a word."""
 CHAIN_AGE = 30.0
 """Seconds by which a node's newest block may be older than this machine's clock."""
+ANOTHER_CHAIN = 10_000
+"""Slots between two answers of one endpoint, over an hour, that only another cluster explains."""
 _TOO_MANY_REQUESTS = 429
 
 
@@ -194,7 +196,7 @@ async def _websocket(node: Node, settings: Settings) -> Finding:
             asyncio.timeout(PATIENCE),
             connect(node.ws_url, max_size=1 << 20, close_timeout=1) as socket,
         ):
-            waited = await _first_slot(socket, _an_account(settings), settings.node.commitment)
+            waited, slot = await _first_slot(socket, _an_account(settings), settings.node.commitment)
     except TimeoutError:
         found, cure = "takes the connection, but nothing arrives on its subscription", "Use another endpoint."
     except InvalidStatus as error:
@@ -203,9 +205,19 @@ async def _websocket(node: Node, settings: Settings) -> Finding:
     except (InvalidHandshake, InvalidURI, WebSocketException, OSError, EOFError) as error:
         found = f"takes no websocket connection ({type(error).__name__})"
         cure = "Check WS_URL and what lies between: a proxy or firewall that lets HTTP pass only."
+    except (KeyError, TypeError, ValueError):
+        found, cure = "brings slots that are none", "Check WS_URL: it must be that of a Solana node."
     except _SubscriptionRefusedError as error:
         found, cure = f"refuses a subscription: {error}", "Use an endpoint that offers accountSubscribe."
     else:
+        if node.slot is not None and abs(slot - node.slot) > ANOTHER_CHAIN:
+            return fail(
+                "websocket.wrong_cluster",
+                name,
+                f"its websocket is at slot {slot}, {node.name} at {node.slot}: they serve different clusters.",
+                "Leave WS_URL empty, so that it follows from RPC_URL; or name the websocket of that very endpoint.",
+                slot=slot,
+            )
         said = f"its websocket brings a slot after {waited:.1f} s."
         return ok("websocket.delivers", name, said, seconds=round(waited, 2))
     if node.reachable:
@@ -222,7 +234,8 @@ class _SubscriptionRefusedError(NodeError):
     """The node answers a subscription with an error."""
 
 
-async def _first_slot(socket: ClientConnection, pubkey: str, commitment: str) -> float:
+async def _first_slot(socket: ClientConnection, pubkey: str, commitment: str) -> tuple[float, int]:
+    """Seconds until a slot came, and which."""
     started = time.monotonic()
     options = {"encoding": "base64", "commitment": commitment}
     requests: tuple[tuple[str, list[object]], ...] = (
@@ -240,4 +253,4 @@ async def _first_slot(socket: ClientConnection, pubkey: str, commitment: str) ->
         if isinstance(frame, dict) and frame.get("error") is not None:
             raise _SubscriptionRefusedError(str(frame["error"])[:200])
         if isinstance(frame, dict) and frame.get("method") == "slotNotification":
-            return time.monotonic() - started
+            return time.monotonic() - started, int(frame["params"]["result"]["slot"])

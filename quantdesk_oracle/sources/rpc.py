@@ -34,6 +34,7 @@ from solders.signature import Signature
 from solders.transaction_status import UiTransactionEncoding
 
 from quantdesk_oracle.errors import NodeError, NodeProtocolError, RateLimitedError
+from quantdesk_oracle.model import SECOND
 from quantdesk_oracle.pyth.addresses import GENESIS_HASHES
 from quantdesk_oracle.sources import wire
 from quantdesk_oracle.sources.bounded import UNCOMPRESSED, Connections, read_body
@@ -58,6 +59,10 @@ SIGNATURES_PER_REQUEST = 1_000
 """What getSignaturesForAddress gives at most."""
 MOST_BYTES = 16 << 20
 """Of an answer: a hundred accounts of 100 KB, in base64. What is asked for here has 0.5 MB at most."""
+ANOTHER_CHAIN = 10_000
+"""Slots, over an hour, by which two answers of one network never differ."""
+_RECENT = 60 * SECOND
+"""µs for which an endpoint's word on its slot counts."""
 _HEADERS = {"Content-Type": "application/json", **UNCOMPRESSED}
 _TRANSACTION_VERSION = 0
 _TOO_MANY_REQUESTS = 429
@@ -84,10 +89,13 @@ class RpcClient:
     ) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._clock = clock
         self.endpoints = Endpoints(settings.endpoints, clock)
         self._transport: Transport = transport or HttpTransport(settings)
         self._budgets = [Budget(clock, one.requests, one.method_requests) for one in settings.endpoints]
         self._verified: set[int] = set()
+        self._slots: dict[int, tuple[int, int]] = {}
+        """What each endpoint said last of its slot, and when (µs)."""
         self.requests = 0
         """How many requests have been sent."""
 
@@ -106,12 +114,30 @@ class RpcClient:
             raise NodeProtocolError(
                 f"{self.endpoint} answered {len(answer.value)} accounts, asked for {len(pubkeys)}"
             )
+        self._note_slot(answer.context.slot, at)
         return answer
 
     async def slot(self, at: int | None = None) -> int:
         """The node's slot at the commitment of the settings. Raises NodeError."""
         config = RpcContextConfig(COMMITMENTS[self._settings.commitment])
-        return await self._live("getSlot", GetSlot(config), int, at)
+        slot = await self._live("getSlot", GetSlot(config), int, at)
+        self._note_slot(slot, at)
+        return slot
+
+    def on_another_chain(self, slot: int, at: int) -> bool | None:
+        """Whether ``slot`` is so far from what the endpoint itself has just said that it is another network's.
+
+        None where it has said nothing within a minute.
+        """
+        said, when = self._slots.get(at, (0, 0))
+        return None if self._clock.now() - when >= _RECENT else abs(slot - said) > ANOTHER_CHAIN
+
+    def has_told_its_slot(self, at: int) -> bool:
+        """Whether the endpoint has ever said what its slot is."""
+        return at in self._slots
+
+    def _note_slot(self, slot: int, at: int | None) -> None:
+        self._slots[self.endpoints.active if at is None else at] = (slot, self._clock.now())
 
     async def signatures(
         self,

@@ -113,6 +113,8 @@ class Subscription:
         self._delivered: dict[str, bytes | None] = {}
         self._ahead_since: dict[str, int] = {}
         self._connection: Connection | None = None
+        self._judged = False
+        """Whether this connection is known to be of the endpoint's own network."""
         self._last_frame = 0
         self.connected_at: int | None = None
         """Since when the connection stands, all its subscriptions answered, µs; None: none does."""
@@ -202,6 +204,10 @@ class Subscription:
         except NodeError as error:
             patience = error.retry_after if isinstance(error, RateLimitedError) else None
             raise SubscriptionLostError("refused", str(error), patience) from None
+        if not self._client.has_told_its_slot(self._at):
+            # What the websocket's slots are held against; as a rule a poll has asked by now. It stands without, too.
+            with contextlib.suppress(NodeError):
+                await self._client.slot(self._at)
 
     def _refused(self, error: InvalidStatus) -> SubscriptionLostError:
         status = error.response.status_code
@@ -276,11 +282,25 @@ class Subscription:
     def _notified(self, params: wire.Params) -> None:
         subject = self._subscribed.get(params.subscription)
         result = params.result
+        if not self._judged and subject is not None:
+            self._judge_chain(result)
         if subject == _SLOTS:
             if result.slot is not None:
                 self._sink.saw_slot(result.slot)
         elif subject is not None and result.value is not None:
             self._observed(subject, result.value)
+
+    def _judge_chain(self, result: wire.Notified) -> None:
+        """A websocket of another network than the endpoint's own brings prints that look like any; slots tell."""
+        slot = result.slot if result.context is None else result.context.slot
+        another = None if slot is None else self._client.on_another_chain(slot, self._at)
+        if another:
+            raise SubscriptionLostError(
+                "protocol",
+                f"the websocket of {self._endpoint} is at slot {slot}, the endpoint itself elsewhere: WS_URL leads to "
+                "another network than RPC_URL",
+            )
+        self._judged = another is not None
 
     def _observed(self, pubkey: str, state: wire.AccountState) -> None:
         try:
@@ -332,6 +352,7 @@ class Subscription:
         if self.connected:
             self._metrics.endpoint(self._endpoint).subscription_up.set(0)
         self._connection = None
+        self._judged = False
         self.connected_at = None
         self._asked.clear()
         for known in (self._requested, self._subscribed, self._delivered, self._ahead_since):

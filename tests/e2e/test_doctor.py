@@ -155,6 +155,13 @@ async def test_a_websocket_that_is_taken_and_brings_nothing_is_told(
     assert "nothing arrives on its subscription" in found.finding
 
 
+async def test_a_websocket_of_another_network_is_told(node: Node, examined: Examine, tmp_path: Path) -> None:
+    """As when RPC_URL has been changed and WS_URL has not: each network counts its own slots."""
+    elsewhere = await node(accounts=a_dump(tmp_path, slot=10**9))
+    findings = await examined(await node(), WS_URL=elsewhere.ws_url)
+    assert red(findings) == {NO_FALLBACK, ("fail", "websocket.wrong_cluster")}
+
+
 def a_dump(folder: Path, owner: str = RECEIVER, **fields: int) -> Path:
     """A folder with SOL's current account, published now unless ``fields`` say otherwise."""
     now = int(time.time())

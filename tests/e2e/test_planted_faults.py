@@ -45,6 +45,8 @@ ROW = re.compile(
 )
 EXIT = re.compile(r"exit (\d+), `(\w+)`")
 ONLY_SOL = ("SOL-PERP",)
+ELSEWHERE = 10**9
+"""A slot that the local node is far from."""
 
 
 class Fault(NamedTuple):
@@ -226,7 +228,9 @@ async def stage(
 
 
 def test_the_table_has_twelve_faults() -> None:
-    assert len({name.split(", at the start")[0].split(", while it runs")[0] for name in FAULTS}) == 12
+    variants = (", at the start", ", while it runs", ", of the websocket")
+    whole = {name.removesuffix(next((v for v in variants if name.endswith(v)), "")) for name in FAULTS}
+    assert len(whole) == 12
 
 
 async def test_wrong_network_at_the_start(stage: Stage) -> None:
@@ -251,6 +255,20 @@ async def test_wrong_network_while_it_runs(stage: Stage) -> None:
     await stage.tells(FAULTS["wrong network, while it runs"])
     async with connected(stage.dsn) as connection:
         assert await connection.fetchval("SELECT count(*) FROM oracle_prices") == 0
+
+
+async def test_wrong_network_of_the_websocket(stage: Stage) -> None:
+    """RPC_URL has been changed and WS_URL has not: prints that come by it look like any."""
+    elsewhere = await stage.node(accounts=a_dump(stage.dumps, slot=ELSEWHERE))
+    here = await stage.node()
+    stage.variables |= {"RPC_URL": here.rpc_url, "WS_URL": elsewhere.ws_url}
+    stage.configure()
+    await stage.start()
+    await stage.tells(FAULTS["wrong network, of the websocket"], "polling alone")
+    async with connected(stage.dsn) as connection:
+        slots = await connection.fetchrow("SELECT count(*), max(slot) FROM oracle_prices")
+    assert slots[0] > 0
+    assert slots[1] < ELSEWHERE
 
 
 async def test_dead_account(stage: Stage) -> None:

@@ -250,7 +250,7 @@ async def test_a_handshake_that_is_never_answered_is_given_up(
         stuck.append(writer)
 
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
-    ours = sources(node, request_timeout=0.05)
+    ours = sources(node, request_timeout=0.5)
     try:
         port = server.sockets[0].getsockname()[1]
         _redirect(ours, f"ws://127.0.0.1:{port}")
