@@ -255,8 +255,8 @@ async def test_a_handshake_that_is_never_answered_is_given_up(
         port = server.sockets[0].getsockname()[1]
         _redirect(ours, f"ws://127.0.0.1:{port}")
         ours.run(ours.subscription)
-        await clock.until(lambda: bool(ours.lost), step=0.1)
-        assert stuck
+        # On a busy machine an attempt may be given up before the server has even seen it.
+        await clock.until(lambda: bool(ours.lost) and bool(stuck), step=0.1)
         assert ours.lost[0].reason == "refused"
     finally:
         await ours.close()
