@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
-from quantdesk_oracle.errors import DatabaseError
+from quantdesk_oracle.errors import DatabaseError, NodeRefusesError
 from quantdesk_oracle.model import SECOND, Severity, Source
 from quantdesk_oracle.retry import until_it_works
 from quantdesk_oracle.sources.history import Wanted
@@ -114,9 +114,12 @@ class HealingWorker:
         )
 
     async def run(self) -> None:
-        """Until cancelled; a database that is away is waited for."""
+        """Until cancelled. A database that is away is waited for, and so is a source that has no history to give:
+        another endpoint may, or another key. Prices are served meanwhile, and the gaps stay open.
+        """
         while True:
-            async for attempt in until_it_works(self._clock, DatabaseError, on_failure=_delayed):
+            errors = (DatabaseError, NodeRefusesError)
+            async for attempt in until_it_works(self._clock, errors, on_failure=_delayed):
                 with attempt:
                     await self.heal_newest()
                     now = self._clock.now()
@@ -286,4 +289,4 @@ async def _nothing(_steps: Sequence[Step]) -> None:
 
 
 def _delayed(error: BaseException, wait: float) -> None:
-    log.info("healing.delayed", cause=str(error), retry_in=round(wait, 2))
+    log.warning("healing.delayed", cause=str(error), retry_in=round(wait, 2))

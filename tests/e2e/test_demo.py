@@ -94,7 +94,7 @@ async def test_a_signal_drains_and_ends_with_zero(
     program: Program, state_dir: Path, number: signal.Signals
 ) -> None:
     process = program("run", "--demo", "--json", "--state-dir", state_dir)
-    await until_rows(state_dir, 6)
+    await until_rows(state_dir, 12)
     process.send_signal(number)
     out, _ = process.communicate(timeout=10)
     assert process.returncode == 0

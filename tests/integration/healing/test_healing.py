@@ -155,6 +155,25 @@ async def test_what_a_database_has_lost_that_it_had_committed_is_read_back(start
     await world.assert_table_is_the_ledger_later()
 
 
+async def test_a_node_without_history_leaves_gaps_open_and_prices_served(start: Start) -> None:
+    """Whether it has no such method is found out again and again: another endpoint, or plan, may have it."""
+    methods = ["getSignaturesForAddress", "getTransaction"]
+    faults = [
+        {"kind": "error", "code": -32601, "at": 40, "for": 100, "methods": methods},
+        {"kind": "close", "at": 45},
+    ]
+    world = await start(faults=faults)
+    await world.start_daemon()
+    await world.run(130)
+    assert await causes(world) == [("disconnected", "open")]
+    newest = await world.fetch("SELECT max(created_at) AS at FROM oracle_prices")
+    assert world.clock.now() // 1_000_000 - newest[0]["at"].timestamp() < 5
+    await world.run(60)
+    await world.until_healed()
+    assert await causes(world) == [("disconnected", "closed")]
+    await world.assert_table_is_the_ledger_later()
+
+
 async def test_failed_and_stale_pushes_are_no_prints(start: Start) -> None:
     faults = [
         {"kind": "failed_pushes", "probability": 0.3},
