@@ -17,11 +17,12 @@ from tests.e2e.test_demo import wait_for_signal_handlers
 from tests.postgres import PostgresServer, execute
 
 
-def until_logged(errors: Errors, event: str, *, within: float = 30) -> list[dict[str, Any]]:
-    """Wait until the first process has logged ``event``; the lines of it."""
+def until_logged(errors: Errors, event: str, *, times: int = 1, within: float = 30) -> list[dict[str, Any]]:
+    """Wait until the first process has logged ``event`` so many times; the lines of it."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
-        if found := [line for line in errors(0) if line["event"] == event]:
+        found = [line for line in errors(0) if line["event"] == event]
+        if len(found) >= times:
             return found
         time.sleep(0.05)
     pytest.fail(f"{event} was not logged: {errors(0)[-5:]}")
@@ -36,7 +37,7 @@ def test_thresholds_are_taken_over_and_the_rest_is_named(
     until_logged(errors, "daemon.started")
     config.write_text("[use]\nfresh = 60\n[mark]\ninterval = 2\n")
     process.send_signal(signal.SIGHUP)
-    changed = until_logged(errors, "threshold.changed")
+    changed = until_logged(errors, "threshold.changed", times=3)
     assert {line["market"] for line in changed} == {"BTC-PERP", "ETH-PERP", "SOL-PERP"}
     assert (changed[0]["threshold"], changed[0]["before"], changed[0]["now"]) == (
         "fresh",
