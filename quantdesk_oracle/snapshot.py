@@ -10,9 +10,9 @@ from quantdesk_oracle.model import SECOND, Event
 
 if TYPE_CHECKING:
     from quantdesk_oracle.assembly import Parts, World
-    from quantdesk_oracle.ops.health import Readiness
     from quantdesk_oracle.ops.instance import Instance
     from quantdesk_oracle.ops.metrics import Metrics
+    from quantdesk_oracle.ops.readiness import Readiness
     from quantdesk_oracle.workers.status import MarketStatus
 
 

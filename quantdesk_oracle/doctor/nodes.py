@@ -17,6 +17,7 @@ from quantdesk_oracle.config import endpoint_name
 from quantdesk_oracle.doctor.findings import Finding, Grade, fail, ok, skip, warn
 from quantdesk_oracle.errors import NodeError
 from quantdesk_oracle.pyth.addresses import GENESIS_HASHES
+from quantdesk_oracle.sources.rpc import ANOTHER_CHAIN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +33,6 @@ BEHIND_SLOTS = 50
 """Slots behind the best endpoint, 20 s, that deserve a word."""
 CHAIN_AGE = 30.0
 """Seconds by which a node's newest block may be older than this machine's clock."""
-ANOTHER_CHAIN = 10_000
-"""Slots between two answers of one endpoint, over an hour, that only another cluster explains."""
 _TOO_MANY_REQUESTS = 429
 
 

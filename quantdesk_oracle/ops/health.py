@@ -26,8 +26,6 @@ from quantdesk_oracle.ops.metrics import CONTENT_TYPE, Metrics
 from quantdesk_oracle.ops.readiness import LOOP_STALLED, NotReady, Readiness
 from quantdesk_oracle.ops.wsgi import TEXT, Application, Response, Route, ThreadedServer
 
-__all__ = ["ALIVE_LIMIT", "HealthServer", "NotReady", "Probe", "Readiness"]
-
 log = get_logger(__name__)
 
 ALIVE_LIMIT = 10.0

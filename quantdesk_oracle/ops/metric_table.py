@@ -87,7 +87,7 @@ METRICS: tuple[MetricSpec, ...] = (
     _gauge(
         "feed_refused",
         ("feed", "reason"),
-        "1 for why the feed's newest delivery was rejected, 0 for the others (no unit).",
+        "1 for why the feed's newest delivery was rejected, or is frozen, 0 for the others (no unit).",
     ),
     _histogram(
         "ingest_lag_seconds",

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
-from quantdesk_oracle.errors import DatabaseError
 from quantdesk_oracle.model import SECOND, Source
 from quantdesk_oracle.store.gaps import (
     UNRECOVERABLE,
@@ -24,7 +23,7 @@ from quantdesk_oracle.store.gaps import (
     newest_of,
     read_watermarks,
 )
-from quantdesk_oracle.workers.watch import EVERY_SECONDS, FORGOTTEN_SECONDS, MOVE_SECONDS, note_gaps
+from quantdesk_oracle.workers.watch import FORGOTTEN_SECONDS, MOVE_SECONDS, keep_looking, note_gaps
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
@@ -101,12 +100,7 @@ class HermesWatch:
 
     async def run(self) -> None:
         """Until cancelled; a database that is away only delays."""
-        while True:
-            try:
-                await self.look()
-            except DatabaseError as error:
-                log.info("watermarks.delayed", cause=str(error))
-            await self._clock.sleep(EVERY_SECONDS)
+        await keep_looking(self.look, self._clock)
 
     async def look(self) -> None:
         """Note each break in the watch since the last look; now and then, move the watermarks of the others."""

@@ -283,17 +283,17 @@ class _FeedIntake:
 
     def _tell_frozen(self, update: PriceUpdate, observation: Observation) -> None:
         """The print is stored, for it was true in its time; nothing will come after it."""
-        self.refused = Reason.FROZEN.value
+        self._note(Reason.FROZEN)
         self._metrics.rejected[Reason.FROZEN].inc()
         log.warning(
-            "feed.frozen", feed=self.name, reason=self.refused, publish_time=update.publish_time,
+            "feed.frozen", feed=self.name, reason=Reason.FROZEN.value, publish_time=update.publish_time,
             cure="take the feed's current account: doctor names it",
         )  # fmt: skip
         self._journal.record(
             "feed.frozen",
             Severity.WARNING,
             market=self.market,
-            reason=self.refused,
+            reason=Reason.FROZEN.value,
             feed=self.name,
             account=observation.pubkey,
             publish_time=update.publish_time,
@@ -377,7 +377,7 @@ class _FeedIntake:
         )
 
     def _note(self, reason: Reason | None) -> None:
-        """Why the newest delivery was refused; None: it was not."""
+        """Why the newest delivery was refused, or is of no use; None: it was neither."""
         self.refused = None if reason is None else reason.value
         self._metrics.refused.set(reason)
 

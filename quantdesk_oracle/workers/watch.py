@@ -10,7 +10,7 @@ stands, and what came between the two is for a sweep, or the next start, to find
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -109,12 +109,7 @@ class WatchWorker:
 
     async def run(self) -> None:
         """Until cancelled; a database that is away only delays."""
-        while True:
-            try:
-                await self.look()
-            except DatabaseError as error:
-                log.info("watermarks.delayed", cause=str(error))
-            await self._clock.sleep(EVERY_SECONDS)
+        await keep_looking(self.look, self._clock)
 
     async def look(self) -> None:
         """Note a break in the watch since the last look; else, now and then, move the watermarks."""
@@ -285,6 +280,16 @@ class WatchWorker:
             for key, feed in self._feeds.items()
             if has_history(feed) and (mark := marks.get(key)) is not None and slot > mark.verified_slot
         ]
+
+
+async def keep_looking(look: Callable[[], Awaitable[None]], clock: Clock) -> None:
+    """Look every second until cancelled; a database that is away only delays."""
+    while True:
+        try:
+            await look()
+        except DatabaseError as error:
+            log.info("watermarks.delayed", cause=str(error))
+        await clock.sleep(EVERY_SECONDS)
 
 
 async def note_gaps(

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from quantdesk_oracle.model import Freshness
-from quantdesk_oracle.ops.health import NotReady, Readiness
+from quantdesk_oracle.ops.readiness import NotReady, Readiness
 from quantdesk_oracle.pricing.quarantine import Agreement
 from quantdesk_oracle.workers.status import FundingEstimate, MarketStatus
 

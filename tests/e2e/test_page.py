@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from quantdesk_oracle.ops.health import HealthServer, NotReady
+from quantdesk_oracle.ops.health import HealthServer
 from quantdesk_oracle.ops.metrics import Metrics
 from quantdesk_oracle.ops.page import page_routes
+from quantdesk_oracle.ops.readiness import NotReady
 from tests.e2e.browser import Browser, chromium
 from tests.e2e.conftest import Program
 from tests.e2e.page_world import (

@@ -20,10 +20,11 @@ import pytest
 from quantdesk_oracle.clock import SystemClock
 from quantdesk_oracle.errors import ConfigError, UnavailableError
 from quantdesk_oracle.model import Freshness
-from quantdesk_oracle.ops.health import HealthServer, NotReady, Readiness
+from quantdesk_oracle.ops.health import HealthServer
 from quantdesk_oracle.ops.heartbeat import Heartbeat
 from quantdesk_oracle.ops.logging import setup
 from quantdesk_oracle.ops.metrics import CONTENT_TYPE, Metrics
+from quantdesk_oracle.ops.readiness import NotReady, Readiness
 from quantdesk_oracle.ops.wsgi import MAX_CONNECTIONS, MAX_REQUEST, Response
 
 FEED = "BTC-PERP/core_upgraded"

@@ -117,9 +117,11 @@ async def test_each_is_told_in_log_metric_event_status_and_by_the_doctor(
     assert status == refused
     assert {line["feed"].split("/")[0]: line["reason"] for line in logged} == refused
     assert {event.market: event.data["reason"] for event in parts.journal.recent} == refused
+    scraped = metrics.render().decode()
     for feed in settings.feeds:
         reason = refused[feed.name.split("/")[0]]
         assert metrics.feed(feed.name).rejected[Reason(reason)].value == 1
+        assert f'feed_refused{{feed="{feed.name}",reason="{reason}"}} 1' in scraped
     (frozen,) = [one for one in parts.markets if one.symbol == "FROZEN-PERP"]
     assert frozen.index.at(clock.now(), parts.markets.highest_slot).freshness is Freshness.DEAD
     assert [(one.market, "devnet" in one.problem) for one in account_problems(settings)] == [
