@@ -16,7 +16,18 @@ from rich.console import Console
 from bench import machine, report
 from bench.plan import FULL, QUICK
 
-NAMES = ("decode", "stages", "receive", "insert", "pipeline", "marks", "files", "footprint", "healing")
+NAMES = (
+    "decode",
+    "stages",
+    "receive",
+    "insert",
+    "write",
+    "pipeline",
+    "marks",
+    "files",
+    "footprint",
+    "healing",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent.parent / ".peers"
 PYTHCLIENT = "pythclient==0.2.2"
-CRYPTOFEED = "cryptofeed==2.4.1"
+CRYPTOFEED, CRYPTOFEED_DRIVER = "cryptofeed==2.4.1", "asyncpg==0.32.0"
+"""Its PostgreSQL backend wants asyncpg, as its extra `postgres` says."""
 
 
 def python_with(*packages: str) -> Path | None:
