@@ -46,15 +46,16 @@ def run(plan: Plan) -> list[Case]:
 def _cases(one: PostgresServer, folder: Path, rounds: int, rows: int) -> list[Case]:
     columns = ", ".join(COLUMNS)
     parquet, text, copied = folder / "prices.parquet", folder / "prices.csv", folder / "copied.csv"
+    program = str(PROGRAM)
     psql = [str(clients(18) / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", one.dsn(DATABASE), "-c"]
     out = {
-        "export, Parquet": [PROGRAM, "export", str(parquet)],
-        "export, CSV": [PROGRAM, "export", str(text)],
+        "export, Parquet": [program, "export", str(parquet)],
+        "export, CSV": [program, "export", str(text)],
         r"psql \copy": [*psql, rf"\copy (SELECT {columns} FROM oracle_prices) TO '{copied}' CSV"],
     }
     into = {
-        "import, Parquet": [PROGRAM, "import", str(parquet)],
-        "import, CSV": [PROGRAM, "import", str(text)],
+        "import, Parquet": [program, "import", str(parquet)],
+        "import, CSV": [program, "import", str(text)],
         r"psql \copy": [*psql, rf"\copy oracle_prices ({columns}) FROM '{copied}' CSV"],
     }
     title = f"{rows:,} prints, PostgreSQL 18"

@@ -11,6 +11,7 @@ import itertools
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -102,13 +103,13 @@ async def _cases(plan: Plan, one: Server, version: int, state: str) -> list[Case
             for batch in batches:
                 await way(batch)
 
+        def written(way: Way, batches: list[list[StoredPrint]]) -> None:
+            _wait(loop, write(way, batches))
+
         def batches() -> list[list[StoredPrint]]:
             return [list(itertools.islice(prints, BATCH)) for _ in range(rows // BATCH)]
 
-        meters = {
-            name: Meter(one, rows, batches, lambda work, way=way: _wait(loop, write(way, work)))
-            for name, way in ways.items()
-        }
+        meters = {name: Meter(one, rows, batches, partial(written, way)) for name, way in ways.items()}
         meters[r"psql \copy, one file"] = _psql(one, version, ids, prints, rows)
         contenders = [Contender(name, meter.round) for name, meter in meters.items()]
         figures = await asyncio.to_thread(interleaved, contenders, plan.rounds)

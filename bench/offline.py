@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from bench.feeds import configuration
@@ -47,5 +48,6 @@ def assembled(ws_url: str, count: int) -> Parts:
 
 def _row(symbol: str) -> MarketRow:
     """A market as the table would have it; what no price depends on is left empty."""
-    known = {"id": uuid4(), "symbol": symbol, "funding_interval": 3_600, "funding_rate": Decimal(0)}
-    return MarketRow(**{column.name: known.get(column.name) for column in fields(MarketRow)})
+    row: dict[str, Any] = dict.fromkeys(column.name for column in fields(MarketRow))
+    row |= {"id": uuid4(), "symbol": symbol, "funding_interval": 3_600, "funding_rate": Decimal(0)}
+    return MarketRow(**row)

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 ROOT = Path(__file__).parent.parent
@@ -39,7 +39,7 @@ class Talker:
         """Wait for the next answer."""
         line = self._stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.process.args} ended with {self.process.wait()}")
+            raise RuntimeError(f"{self.process.args!r} ended with {self.process.wait()}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -53,7 +53,7 @@ class Talker:
             self.process.wait()
         self._stdout.close()
 
-    def __enter__(self) -> Talker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, error: object, *_: object) -> None:

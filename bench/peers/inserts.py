@@ -82,5 +82,5 @@ def csv_of(ids: Mapping[str, UUID], rows: Iterable[StoredPrint]) -> str:
 def psql_copy(psql: Path, dsn: str, text: str) -> None:
     """psql's \\copy of CSV that stands ready: no Python, no conversion. The limit."""
     copy = rf"\copy oracle_prices ({_NAMES}) FROM pstdin WITH (FORMAT csv)"
-    command = [psql, dsn, "-q", "-v", "ON_ERROR_STOP=1", "-c", copy]
+    command = [str(psql), dsn, "-q", "-v", "ON_ERROR_STOP=1", "-c", copy]
     subprocess.run(command, check=True, capture_output=True, input=text, text=True)
