@@ -25,6 +25,7 @@ NAMES = (
     "pipeline",
     "marks",
     "files",
+    "backfill",
     "footprint",
     "healing",
 )
