@@ -19,7 +19,10 @@ from tests.postgres import PostgresServer, execute, make_template, programs
 DURABLE = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "512MB", "max_wal_size": "4GB"}
 VERSIONS = (18, 15)
 DATABASE = "bench"
-_MARKET = "INSERT INTO markets (symbol, base_asset, quote_asset, oracle_account) VALUES ($1, $1, 'USDC', $1)"
+_MARKET = (
+    "INSERT INTO markets (symbol, base_asset, quote_asset, oracle_account) VALUES ($1, $1, 'USDC', $1)"
+    " ON CONFLICT (symbol) DO NOTHING"
+)
 
 
 @contextmanager
@@ -89,7 +92,7 @@ def new_database(one: PostgresServer) -> None:
 
 
 async def add_markets(connection: asyncpg.Connection, count: int) -> dict[str, UUID]:
-    """The first ``count`` of the bench's markets: their ids by symbol."""
+    """The first ``count`` of the bench's markets, added where they are not there: their ids by symbol."""
     symbols = [market(number) for number in range(count)]
     await connection.executemany(_MARKET, [(symbol,) for symbol in symbols])
     rows = await connection.fetch("SELECT symbol, id FROM markets WHERE symbol = ANY ($1)", symbols)
