@@ -122,17 +122,16 @@ async def read_parameters_of(
     return versions
 
 
-async def record_parameters(
-    connection: Connection, market: UUID, parameters: FundingParameters, in_force_from: int
-) -> None:
-    """Record a version; where another daemon has been faster, its row of the same version stands."""
+async def record_parameters(connection: Connection, versions: Mapping[UUID, ParameterVersion]) -> None:
+    """Record a version of each market; where another daemon has been faster, its row of the same version stands."""
+    parameters = [one.parameters for one in versions.values()]
     await connection.execute(
         query("insert_parameters"),
-        market,
-        parameters.version,
-        to_timestamp(in_force_from),
-        parameters.method,
-        json.dumps(_as_json(parameters)),
+        list(versions),
+        [one.version for one in parameters],
+        [to_timestamp(one.in_force_from) for one in versions.values()],
+        [one.method for one in parameters],
+        [json.dumps(_as_json(one)) for one in parameters],
     )
 
 
