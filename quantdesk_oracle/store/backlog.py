@@ -98,6 +98,10 @@ class Backlog:
         self._measure()
         return seqs
 
+    async def holds_anything(self) -> bool:
+        """Whether anything waits to be moved or told."""
+        return await self._spool.holds_anything()
+
     async def oldest(self, kind: str, limit: int) -> list[Waiting]:
         """The first ``limit`` rows of a kind."""
         return [_waiting(kind, row) for row in await self._spool.oldest(kind, limit)]

@@ -118,6 +118,10 @@ class Spool:
         """Add rows at its end: on disk when this returns. At the byte cap, older ones go. Their sequence numbers."""
         return await self._run(lambda: self._put(rows))
 
+    async def holds_anything(self) -> bool:
+        """Whether a row or a gap waits, of whoever has put it here: two daemons may share a directory."""
+        return await self._run(self._holds_anything)
+
     async def oldest(self, kind: str, limit: int) -> list[Spooled]:
         """The first ``limit`` rows of a kind, in the order in which they were put."""
         return await self._run(lambda: self._oldest(kind, limit))
@@ -218,6 +222,10 @@ class Spool:
                 if freed >= excess:
                     break
         return gone, freed
+
+    def _holds_anything(self) -> bool:
+        query = "SELECT EXISTS (SELECT 1 FROM spooled) OR EXISTS (SELECT 1 FROM gaps)"
+        return bool(self._ensure_open().execute(query).fetchone()[0])
 
     def _oldest(self, kind: str, limit: int) -> list[Spooled]:
         rows = self._ensure_open().execute(

@@ -72,6 +72,8 @@ class DrainWorker:
 
     async def drain(self) -> None:
         """Move all that lies there now. Raises DatabaseError, SpoolError: the rest stays."""
+        if not await self._backlog.holds_anything():
+            return
         before, started = self.drained, time.monotonic()
         for kind in KINDS:
             while batch := await self._backlog.oldest(kind, self._batch_rows):

@@ -29,6 +29,8 @@ _EIGHT_HOURS = 8 * 3_600
 _SILENT_AFTER = 60
 """Seconds after which a second source that publishes every second says nothing any more."""
 _SERVED = (Freshness.FRESH, Freshness.STALE)
+PERIOD, FIRST_PERIOD = 1.0, 0.1
+"""Seconds between two snapshots: as a rule, and while a start is waited for."""
 TURN, PAUSE = 20, 0.005
 """Markets looked at in one go, about a millisecond's work, and seconds of others' work between two goes."""
 
@@ -135,10 +137,13 @@ class Status:
         self._status: dict[str, Any] = {}
 
     async def run(self) -> None:
-        """Take a snapshot a second, until cancelled."""
+        """Take a snapshot a second, more often until the first that is ready; until cancelled."""
+        wait = FIRST_PERIOD
         while True:
             await self.refresh()
-            await self._clock.sleep(1.0)
+            if self._readiness.ready:
+                wait = PERIOD
+            await self._clock.sleep(wait)
 
     async def refresh(self) -> None:
         """Take a snapshot, a few markets a turn: two thousand at once would stop the loop for tenths of a second."""

@@ -69,6 +69,24 @@ async def test_the_contents_are_known_at_any_time(spool: Spool) -> None:
     assert tuple(spool.contents) == (0, 0, None)
 
 
+async def test_it_tells_whether_anything_waits_of_whoever_has_put_it_there(
+    spool: Spool, tmp_path: Path, aside: Aside
+) -> None:
+    assert not await spool.holds_anything()
+    other = Spool(tmp_path, capacity=ROW_OVERHEAD, on_set_aside=lambda *what: aside.append(what))
+    await other.put([a_row(1)])  # at its cap: a gap is all that stays of it
+    assert await spool.holds_anything()
+    assert await payloads(spool) == []
+    for gap in await spool.gaps():
+        await spool.forget(gap)
+    assert not await spool.holds_anything()
+    seqs = await spool.put([a_row(2)])
+    assert await other.holds_anything()
+    await spool.remove(seqs)
+    assert not await spool.holds_anything()
+    await other.close()
+
+
 async def test_another_run_finds_what_this_one_left(spool: Spool, tmp_path: Path, aside: Aside) -> None:
     await spool.put([a_row(1), a_row(2)])
     await spool.close()
