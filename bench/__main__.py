@@ -24,6 +24,7 @@ NAMES = (
     "write",
     "pipeline",
     "marks",
+    "storage",
     "files",
     "backfill",
     "footprint",

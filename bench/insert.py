@@ -178,11 +178,11 @@ def _psql(one: Server, version: int, ids: dict[str, UUID], prints: Iterator[Stor
     return Meter(one, rows, file, copy)
 
 
-def stream() -> Iterator[StoredPrint]:
-    """Prints without end, one market after the other, four rounds a second, up to now."""
+def stream(markets: int = MARKETS) -> Iterator[StoredPrint]:
+    """Prints without end, one of the first ``markets`` after the other, four rounds a second, up to now."""
     start = int(time.time()) - 3_000
     for number in itertools.count():
-        sweep, index = divmod(number, MARKETS)
+        sweep, index = divmod(number, markets)
         price, published = 10**10 + number % 99_991, start + sweep // 4 % 3_000
         update = PriceUpdate(
             bytes(32),
