@@ -78,7 +78,9 @@ class ChainPages:
                 return
             newest = listed[0].slot if newest is None else newest
             inside = [info for info in listed if _is_inside(gap, info)]
-            stored = await self._stored(market, listed, inside, begins_inside=before is not None)
+            stored = set[str]()
+            if not gap.began_anew:  # where slots come again, they do not tell which prints are stored
+                stored = await self._stored(market, listed, inside, begins_inside=before is not None)
             for start in range(0, len(inside), PIECE):
                 part = inside[start : start + PIECE]
                 yield await self._page(part, stored, feed, gap)
@@ -93,7 +95,11 @@ class ChainPages:
 
         async def ask() -> list[SignatureInfo]:
             at_least = newest if self._clock.now() < until else None
-            return await self._client.signatures(account, before=before, at_least=at_least)
+            listed = await self._client.signatures(account, before=before, at_least=at_least)
+            if at_least is not None and _ends_at(listed, at_least):
+                # The list's end, or a node that leaves out what is older than minContextSlot, as Surfpool does.
+                return await self._client.signatures(account, before=before)
+            return listed
 
         return await self._patiently(ask)
 
@@ -166,6 +172,11 @@ class ChainPages:
             self._done[(account, info.signature)] = None
         while len(self._done) > _REMEMBERED:
             self._done.popitem(last=False)
+
+
+def _ends_at(listed: Sequence[SignatureInfo], slot: int) -> bool:
+    """Whether a list ends with this page, and holds nothing older than ``slot``."""
+    return len(listed) < SIGNATURES_PER_REQUEST and all(info.slot >= slot for info in listed)
 
 
 def _updates(info: SignatureInfo, transaction: Transaction | None, feed: Feed) -> list[PriceUpdate] | None:

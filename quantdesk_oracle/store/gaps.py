@@ -48,7 +48,8 @@ class Watermark:
 class Gap:
     """A range of a feed's history to be read: slots after ``from_slot`` up to and with ``to_slot``.
 
-    Without slots, the range is that of block times from ``from_time`` up to, not with, ``to_time`` (µs).
+    Without slots, the range is that of block times from ``from_time`` up to, not with, ``to_time`` (µs). Where the
+    slots have begun anew between, it ends before it begins: it is from ``from_time`` up to and with ``to_slot``.
     """
 
     key: FeedKey
@@ -73,9 +74,14 @@ class Gap:
         """What ranges have in common that can be read together: where they begin and end, and how far they are read."""
         return self.from_time, self.to_time, self.from_slot, self.to_slot, self.cursor
 
+    @property
+    def began_anew(self) -> bool:
+        """Whether the chain's slots began anew within the range."""
+        return self.from_slot is not None and self.to_slot is not None and self.to_slot < self.from_slot
+
     def is_before(self, slot: int, block_time: int | None) -> bool:
         """Whether something of this slot and block time (s) lies before the range."""
-        if self.from_slot is not None:
+        if self.from_slot is not None and not self.began_anew:
             return slot <= self.from_slot
         return block_time is not None and block_time * SECOND < self.from_time
 
@@ -128,6 +134,21 @@ async def move_watermarks(database: Database, markets: MarketIds, marks: Sequenc
             [mark.verified_slot for mark in marks],
             [mark.verified_at for mark in marks],
         )
+
+
+async def set_watermarks(database: Database, markets: MarketIds, marks: Sequence[Watermark]) -> None:
+    """Write these watermarks down as they are, back too: the chain's slots have begun anew."""
+    async with database.connection("cannot set the watermarks") as connection:
+        for mark in marks:
+            await connection.execute(
+                query("set_watermark"),
+                markets[mark.key.market],
+                mark.key.account,
+                mark.watched_slot,
+                to_timestamp(mark.watched_at),
+                mark.verified_slot,
+                to_timestamp(mark.verified_at),
+            )
 
 
 async def open_gap(database: Database, markets: MarketIds, gap: Gap) -> Gap | None:

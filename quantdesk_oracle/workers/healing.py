@@ -221,6 +221,8 @@ class HealingWorker:
 
     async def _why_unrecoverable(self, ended: Ended) -> str | None:
         gap, missing = ended.gap, ended.tally.missing
+        if ended.exhausted_at is not None and gap.began_anew:
+            return f"the chain began anew; its history of the account begins at slot {ended.exhausted_at}"
         # Where the list ends inside the range, nothing was posted before, or it is not kept longer.
         if ended.exhausted_at is not None and await self._is_pruned(gap, ended.exhausted_at):
             return f"the node's history of the account begins at slot {ended.exhausted_at}"

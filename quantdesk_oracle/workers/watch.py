@@ -6,6 +6,9 @@ writer has been flushed. It is where the next start, and every new connection, b
 
 A new feed's watermark begins at the first slot that any node told of: a poll may store a print before a subscription
 stands, and what came between the two is for a sweep, or the next start, to find.
+
+A chain of one's own may be started afresh, and begin at slot 0 again. A print that is younger than the watermark, and
+was posted in a slot far before it, tells; then the watch begins anew, with a gap from the old watermark's time on.
 """
 
 from __future__ import annotations
@@ -29,7 +32,11 @@ from quantdesk_oracle.store.gaps import (
     newest_before,
     open_gaps,
     read_watermarks,
+    save_gaps,
+    set_watermarks,
+    unfinished_gaps,
 )
+from quantdesk_oracle.workers.chain_head import SLACK
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
@@ -50,7 +57,9 @@ EVERY_SECONDS: Final = 1.0
 MOVE_SECONDS: Final = 5.0
 """How often watermarks are moved."""
 MARGIN: Final = 75
-"""Slots (30 s) by which confirmation, and a node's notifications, may trail its newest slot."""
+"""Slots by which confirmation, and a node's notifications, may trail its newest slot."""
+_MARGIN_TIME: Final = 30 * SECOND
+"""What they take, µs."""
 
 
 class WatchWorker:
@@ -122,6 +131,7 @@ class WatchWorker:
         if not connections or not slot:
             self._watched = frozenset()
             return
+        await self._follow_anew(feeds, slot)
         unbroken = not connections.isdisjoint(self._watched)
         if not unbroken or self._dropped != self._prices.dropped:
             cause = "dropped" if unbroken else "disconnected"
@@ -169,6 +179,50 @@ class WatchWorker:
         self._new.difference_update(feeds)
         if gaps:
             self._on_gap()
+
+    async def _follow_anew(self, feeds: Mapping[FeedKey, Feed], slot: int) -> None:
+        """Begin anew with feeds whose watermarks are of slots that the chain had before it began anew at lower ones."""
+        assert self._marks is not None
+        old = self._outlived([self._marks[key] for key in feeds], slot)
+        if not old:
+            return
+        log.warning("chain.began_anew", slot=slot, watched_slot=max(mark.watched_slot for mark in old))
+        await self._give_up_gaps_after(slot, frozenset(mark.key for mark in old))
+        missed, now = [], self._clock.now()
+        for mark in old:
+            gap = self._gap(mark.key, feeds[mark.key], mark, slot, "disconnected")
+            missed.append((feeds[mark.key], replace(gap, from_time=gap.from_time - _MARGIN_TIME)))
+        gaps = await note_gaps(self._database, self._markets.ids, self._journal, missed)
+        # The newest slots of the gap may not be listed yet when it is read: they are left to a sweep.
+        marks = [Watermark(mark.key, slot, now, max(slot - MARGIN, 0), now) for mark in old]
+        await set_watermarks(self._database, self._markets.ids, marks)
+        self._marks.update({mark.key: mark for mark in marks})
+        self._since_slot = slot
+        if gaps:
+            self._on_gap()
+
+    def _outlived(self, marks: Sequence[Watermark], slot: int) -> list[Watermark]:
+        """Those that a print is younger than which is of a slot so far before them that no lag explains it."""
+        now = self._clock.now()
+        newest = [state.index.look(now, slot).update for state in self._markets if not state.market.on_hermes]
+        prints = [update for update in newest if update is not None and update.slot <= slot]
+        return [
+            mark
+            for mark in marks
+            if any(
+                update.slot < mark.watched_slot - SLACK and update.publish_time * SECOND > mark.watched_at
+                for update in prints
+            )
+        ]
+
+    async def _give_up_gaps_after(self, slot: int, keys: frozenset[FeedKey]) -> None:
+        """What was to be read of slots that the chain had before it began anew."""
+
+        def is_lost(gap: Gap) -> bool:
+            return gap.key in keys and gap.to_slot is not None and gap.to_slot > slot
+
+        reason = f"the chain began anew, and is at slot {slot}"
+        await give_up(self._database, self._markets.ids, self._journal, is_lost, reason)
 
     async def _mark_new(self, feeds: Mapping[FeedKey, Feed], slot: int) -> None:
         """Write down a watermark for each feed that has come, before anything of it can be missed."""
@@ -299,17 +353,32 @@ async def note_gaps(
     noted = await open_gaps(database, markets, [gap for _feed, gap in missed])
     for (feed, _gap), gap in zip(missed, noted, strict=True):
         if gap is not None:
-            event = "gap.unrecoverable" if gap.state == UNRECOVERABLE else "gap.opened"
-            log.info(event, feed=feed.name, cause=gap.cause, reason=gap.reason, **range_of(gap))
-            journal.record(
-                event,
-                Severity.WARNING,
-                market=gap.key.market,
-                reason=gap.reason or gap.cause,
-                account=gap.key.account,
-                **range_of(gap),
-            )
+            _tell(journal, gap, feed.name)
     return any(gap is not None and gap.state != UNRECOVERABLE for gap in noted)
+
+
+def _tell(journal: Journal, gap: Gap, feed: str) -> None:
+    event = "gap.unrecoverable" if gap.state == UNRECOVERABLE else "gap.opened"
+    log.info(event, feed=feed, cause=gap.cause, reason=gap.reason, **range_of(gap))
+    journal.record(
+        event,
+        Severity.WARNING,
+        market=gap.key.market,
+        reason=gap.reason or gap.cause,
+        account=gap.key.account,
+        **range_of(gap),
+    )
+
+
+async def give_up(
+    database: Database, markets: MarketIds, journal: Journal, is_lost: Callable[[Gap], bool], reason: str
+) -> None:
+    """Close unfinished gaps that nothing can be read of any more, and tell of each."""
+    gaps = [gap for gap in await unfinished_gaps(database, markets) if is_lost(gap)]
+    lost = [replace(gap, state=UNRECOVERABLE, reason=reason) for gap in gaps]
+    await save_gaps(database, lost)
+    for gap in lost:
+        _tell(journal, gap, gap.key.market)
 
 
 def range_of(gap: Gap) -> dict[str, int | None]:

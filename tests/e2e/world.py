@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -39,12 +39,18 @@ class Node:
         self.process.wait(10)
 
 
+class Served(Protocol):
+    """A node, as far as a daemon is told of it."""
+
+    variables: dict[str, str]
+
+
 @dataclass
 class Daemon:
     """One `quantdesk-oracle run`: its state directory stays when it is killed and started again."""
 
     program: Program
-    node: Node
+    node: Served
     state_dir: Path
     dsn: str
     variables: dict[str, str] = field(default_factory=dict)

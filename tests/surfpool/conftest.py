@@ -17,11 +17,15 @@ import pytest
 
 from quantdesk_oracle.clock import SystemClock
 from quantdesk_oracle.localnet import LocalnetSettings, LocalNode
+from tests.chaos.proxy import Link
+from tests.e2e.conftest import program
+from tests.surfpool.chain import Chain, surfpool_running
+
+__all__ = ["program"]
 
 VERSION = "1.5.0"
 PACKAGE = "@solana/surfpool-linux-x64-gnu"
 LIBRARY = "surfpool-sdk.linux-x64-gnu.node"
-START = Path(__file__).with_name("surfnet.cjs")
 
 
 class Peer:
@@ -69,9 +73,9 @@ def surfpool_library(pytestconfig: pytest.Config) -> Path:
     """The package's library, installed where it is not there yet (92 MB)."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         pytest.skip("Surfpool's package is for Linux on x86-64")
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"there is no {program} on this machine")
+    for needed in ("node", "npm"):
+        if shutil.which(needed) is None:
+            pytest.skip(f"there is no {needed} on this machine")
     folder = pytestconfig.cache.mkdir(f"surfpool-{VERSION}")
     library = folder / "node_modules" / PACKAGE / LIBRARY
     if not library.exists():
@@ -96,19 +100,15 @@ def surfpool_library(pytestconfig: pytest.Config) -> Path:
 @pytest.fixture
 def surfpool_urls(surfpool_library: Path) -> Iterator[dict[str, str]]:
     """A running Surfpool's rpcUrl and wsUrl."""
-    command = ["node", str(START), str(surfpool_library)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            pytest.skip("Surfpool does not start on this machine")
-        yield json.loads(line)
-        process.stdin.close()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
+    with surfpool_running(surfpool_library) as urls:
+        yield urls
+
+
+@pytest.fixture
+async def chain(surfpool_library: Path) -> AsyncIterator[Chain]:
+    """Two ports, and no Surfpool behind them yet."""
+    async with Link(0).running() as rpc, Link(0).running() as ws:
+        yield Chain(surfpool_library, rpc, ws)
 
 
 async def _peer(session: aiohttp.ClientSession, rpc_url: str, ws_url: str) -> Peer:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
+from solders.rpc.requests import GetSignaturesForAddress
 
 from quantdesk_oracle.model import SECOND, Generation
 from tests.e2e import truth
 from tests.integration.healing.world import START, HealingWorld, Start
+
+
+async def prints_of(world: HealingWorld) -> list[tuple[object, ...]]:
+    async with world.database.connection("test") as connection:
+        return await truth.stored_prints(connection)
 
 
 async def causes(world: HealingWorld) -> list[tuple[str, str]]:
@@ -355,3 +362,60 @@ async def test_a_daemon_that_is_blind_while_another_watches_leaves_one_row_a_pri
     await world.run(5)
     await world.until_healed()
     await world.assert_table_is_the_ledger_later()
+
+
+async def test_a_node_that_takes_min_context_slot_for_a_filter_hides_nothing(start: Start) -> None:
+    world = await start()
+    answer = world.wire.post
+
+    async def filtered(at: int, request: GetSignaturesForAddress) -> str:
+        body = json.loads(await answer(at, request))
+        least = json.loads(request.to_json())["params"][-1].get("minContextSlot")
+        if isinstance(request, GetSignaturesForAddress) and least is not None:
+            body["result"] = [info for info in body["result"] if info["slot"] >= least]
+        return json.dumps(body)
+
+    world.wire.post = filtered
+    await world.start_daemon()
+    await world.run(20)
+    await world.kill_daemon()
+    await world.clock.advance(30)
+    await world.start_daemon()
+    await world.run(3)
+    await world.until_healed()
+    await world.assert_table_is_the_ledger_later()
+
+
+async def test_a_chain_that_began_anew_is_watched_anew_and_what_it_forgot_is_unrecoverable(
+    start: Start,
+) -> None:
+    mute = [{"kind": "status", "at": 50, "for": 600, "methods": ["getSignaturesForAddress"]}]
+    world = await start(faults=mute)
+    await world.start_daemon()
+    await world.run(50)
+    await world.kill_daemon()
+    await world.clock.advance(40)
+    await world.start_daemon()
+    await world.run(20)
+    await world.kill_daemon()
+    assert await causes(world) == [("start", "open")]
+    forgotten = {truth.expected_print(line) for line in truth.ledger_rows(world.ledger)}
+    await world.begin_anew()
+    await world.clock.advance(40)
+    await world.start_daemon()
+    await world.run(100)
+    await world.until_healed()
+    gaps = await world.fetch(
+        "SELECT DISTINCT cause, state, reason, from_slot > to_slot AS anew FROM oracle_gaps"
+    )
+    told = sorted((gap["anew"], gap["cause"], gap["state"], gap["reason"][:21]) for gap in gaps)
+    assert told == [
+        (False, "start", "unrecoverable", "the chain began anew,"),
+        (True, "disconnected", "unrecoverable", "the chain began anew;"),
+    ]
+    await world.node.stop_pushing()
+    await world.run(5)
+    stored = set(await prints_of(world))
+    posted = {truth.expected_print(line) for line in truth.ledger_rows(world.ledger)}
+    assert posted <= stored
+    assert stored <= posted | forgotten

@@ -202,6 +202,14 @@ class HealingWorld:
         await self.database.open()
         await self.node.start()
 
+    async def begin_anew(self) -> None:
+        """Start the chain afresh: nothing of what it held, slots that it had long ago, a ledger of its own."""
+        await self.node.stop()
+        self.ledger = self.ledger.with_suffix(".anew.jsonl")
+        self.node = InProcessNode(LocalnetSettings(ledger=self.ledger, seed=8, slot_ms=500), self.clock)
+        self.wire.nodes[0] = self.node
+        await self.node.start()
+
     async def start_daemon(self) -> Parts:
         """Start the parts from the sources to the table."""
         metrics = Metrics(
