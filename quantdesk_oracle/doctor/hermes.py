@@ -1,20 +1,27 @@
-"""Hermes: does it answer, with this key, for every feed that is wanted of it, and how old is what it says?"""
+"""Hermes: does it answer, with this key, for every feed that is wanted of it, and how old is what it says?
+
+And Benchmarks, where it is what the gaps of markets on Hermes are read back from.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from quantdesk_oracle.doctor.findings import Finding, Grade, ok, skip
+from quantdesk_oracle.doctor.findings import Finding, Grade, ok, skip, warn
 from quantdesk_oracle.errors import NodeError, NodeProtocolError, RateLimitedError
-from quantdesk_oracle.model import SECOND, Freshness
+from quantdesk_oracle.model import SECOND, Freshness, Source
 from quantdesk_oracle.pricing.use import freshness_of
 from quantdesk_oracle.sources.hermes import (
     FEEDS_AT_ONCE,
     KEY_VARIABLE,
+    LONGEST_HISTORY,
     HermesClient,
     HermesKeyError,
     HermesNothingError,
+    Prints,
+    benchmarks_client,
     hermes_clients,
 )
 
@@ -25,14 +32,34 @@ if TYPE_CHECKING:
 
 _TRIED_ALONE = 8
 """Feeds that are asked for one by one to find the one that a key does not cover: the limit is 10 requests."""
+_TRAILS = 120
+"""Seconds by which Benchmarks may trail; the minute before is asked for."""
+_UNHEALED = "what a stream misses is not read back."
 _CURES = {
-    "hermes.no_key": f"Set {KEY_VARIABLE} to a key of Pyth's; docs/howto/hermes.md says how to get one.",
-    "hermes.refused": f"Check {KEY_VARIABLE}: the key may have ended, or be mistyped.",
-    "hermes.not_covered": "Ask Pyth for a key whose plan covers them, or take these markets' prices from the chain.",
-    "hermes.rate_limited": "Wait a minute; with a plan of your own set [hermes] requests to what it allows.",
-    "hermes.protocol": "Check [hermes] urls: it must be the URL of a Hermes.",
-    "hermes.unreachable": "Check [hermes] urls, and the network between; name a second URL for failover.",
+    "no_key": f"Set {KEY_VARIABLE} to a key of Pyth's; docs/howto/hermes.md says how to get one.",
+    "refused": f"Check {KEY_VARIABLE}: the key may have ended, or be mistyped.",
+    "not_covered": "Ask Pyth for a key whose plan covers them, or take these markets' prices from the chain.",
+    "rate_limited": "Wait a minute; with a plan of your own set [hermes] requests to what it allows.",
 }
+
+
+class _Address(NamedTuple):
+    """What is asked: the setting that names it, what it must be, and what else there is where it is away."""
+
+    setting: str
+    what: str
+    instead: str
+
+    def cure(self, trouble: str) -> str:
+        return {
+            **_CURES,
+            "protocol": f"Check [hermes] {self.setting}: it must be the URL of a {self.what}.",
+            "unreachable": f"Check [hermes] {self.setting}, and the network between; {self.instead}.",
+        }.get(trouble, "Check the markets' feed_id.")
+
+
+_HERMES = _Address("urls", "Hermes", "name a second URL for failover")
+_BENCHMARKS = _Address("benchmarks_url", "Benchmarks", 'or read from Hermes, history = "hermes"')
 
 
 async def examine_hermes(settings: Settings, clock: Clock) -> list[Finding]:
@@ -52,6 +79,52 @@ async def examine_hermes(settings: Settings, clock: Clock) -> list[Finding]:
             await client.close()
 
 
+async def examine_benchmarks(settings: Settings, clock: Clock) -> list[Finding]:
+    """Ask for a minute of the past of the feeds whose gaps are read back from there; nothing where there are none."""
+    markets = [market for market in settings.markets if market.on_hermes and market.feed_id is not None]
+    if settings.hermes.history is not Source.BENCHMARKS or not markets:
+        return []
+    feed_ids = list(dict.fromkeys(market.feed_id for market in markets if market.feed_id is not None))
+    client = benchmarks_client(settings.hermes, clock)
+    end = clock.now() // SECOND - _TRAILS
+    prints = Prints([], Counter())
+    try:
+        for start in range(0, len(feed_ids), FEEDS_AT_ONCE):
+            some = await _minute(client, end, feed_ids[start : start + FEEDS_AT_ONCE])
+            prints.updates.extend(some.updates)
+            prints.unreadable.update(some.unreadable)
+    except NodeError as error:
+        trouble = _trouble_of(settings, error)
+        said, cure = f"{error}: {_UNHEALED}", _BENCHMARKS.cure(trouble)
+        return [Finding(Grade.WARN, f"benchmarks.{trouble}", client.name, said, cure)]
+    finally:
+        await client.close()
+    return [_of_minute(client, markets, prints)]
+
+
+async def _minute(client: HermesClient, end: int, feed_ids: Sequence[bytes]) -> Prints:
+    try:
+        return await client.between(end - LONGEST_HISTORY, end, feed_ids)
+    except HermesNothingError:
+        return Prints([], Counter())
+
+
+def _of_minute(client: HermesClient, markets: Sequence[Market], prints: Prints) -> Finding:
+    if prints.unreadable:
+        said = f"{prints.unreadable.total()} of its updates cannot be read: {_UNHEALED}"
+        return warn("benchmarks.protocol", client.name, said, "Check [hermes] benchmarks_url.")
+    there = {update.feed_id for update in prints.updates}
+    if missing := [market.symbol for market in markets if market.feed_id not in there]:
+        said = f"has nothing of {', '.join(missing)} of three minutes ago: {_UNHEALED}"
+        cure = (
+            "Compare this machine's clock (NTP); if it is right, Benchmarks trails, or Pyth did not publish."
+        )
+        return warn("benchmarks.nothing", client.name, said, cure)
+    count = len(prints.updates)
+    said = f"gives {count} prints of a minute, three minutes ago, their proofs verified."
+    return ok("benchmarks.history", client.name, said, prints=count)
+
+
 async def _examine(
     client: HermesClient, settings: Settings, feed_ids: Sequence[bytes], clock: Clock
 ) -> list[Finding]:
@@ -69,24 +142,24 @@ async def _examine(
 async def _trouble(
     client: HermesClient, settings: Settings, feed_ids: Sequence[bytes], error: NodeError
 ) -> Finding:
-    code = _code(settings, error)
+    trouble = _trouble_of(settings, error)
     said = f"{error}."
-    if code == "hermes.not_covered":
+    if trouble == "not_covered":
         names = await _not_covered(client, settings, feed_ids)
         said = f"the key does not cover {names}." if names else said
-    return _finding(settings, code, client.name, said)
+    return _finding(settings, trouble, client.name, said)
 
 
-def _code(settings: Settings, error: NodeError) -> str:
+def _trouble_of(settings: Settings, error: NodeError) -> str:
     if isinstance(error, HermesKeyError):
         if "403" in str(error):
-            return "hermes.not_covered"
-        return "hermes.refused" if settings.hermes.key else "hermes.no_key"
+            return "not_covered"
+        return "refused" if settings.hermes.key else "no_key"
     if isinstance(error, RateLimitedError):
-        return "hermes.rate_limited"
+        return "rate_limited"
     if isinstance(error, HermesNothingError):
-        return "hermes.unknown_feed"
-    return "hermes.protocol" if isinstance(error, NodeProtocolError) else "hermes.unreachable"
+        return "unknown_feed"
+    return "protocol" if isinstance(error, NodeProtocolError) else "unreachable"
 
 
 async def _not_covered(client: HermesClient, settings: Settings, feed_ids: Sequence[bytes]) -> str:
@@ -121,8 +194,8 @@ def _market(client: HermesClient, market: Market, update: PriceUpdate | None, no
     return Finding(grade, "hermes.stale", subject, f"{said} That is {freshness}.", cure, {"age_seconds": age})
 
 
-def _finding(settings: Settings, code: str, subject: str, said: str) -> Finding:
+def _finding(settings: Settings, trouble: str, subject: str, said: str) -> Finding:
     """A failure where a market lives on Hermes alone; else a warning."""
     own = any(market.on_hermes for market in settings.markets)
-    cure = _CURES.get(code, "Check the markets' feed_id.")
-    return Finding(Grade.FAIL if own else Grade.WARN, code, subject, said, cure)
+    grade = Grade.FAIL if own else Grade.WARN
+    return Finding(grade, f"hermes.{trouble}", subject, said, _HERMES.cure(trouble))

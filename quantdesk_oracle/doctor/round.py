@@ -11,7 +11,7 @@ from quantdesk_oracle.doctor import host
 from quantdesk_oracle.doctor.database import examine_database
 from quantdesk_oracle.doctor.feeds import examine_feeds
 from quantdesk_oracle.doctor.findings import Finding, fail, skip
-from quantdesk_oracle.doctor.hermes import examine_hermes
+from quantdesk_oracle.doctor.hermes import examine_benchmarks, examine_hermes
 from quantdesk_oracle.doctor.nodes import PATIENCE, examine_nodes, nodes_of
 from quantdesk_oracle.ops.disk import free_bytes
 
@@ -35,15 +35,17 @@ async def examine(
     findings = [host.version(), *host.accounts(settings)]
     async with httpx.AsyncClient(timeout=PATIENCE) as client:
         nodes = nodes_of(settings)
-        _, of_database, of_hermes = await asyncio.gather(
+        _, of_database, of_hermes, of_benchmarks = await asyncio.gather(
             examine_nodes(client, nodes, settings, clock),
             _of_database(database, settings, clock),
             examine_hermes(settings, clock),
+            examine_benchmarks(settings, clock),
         )
         of_feeds = await examine_feeds(client, nodes, settings, clock)
     findings += [finding for node in nodes for finding in node.findings]
     findings += of_feeds
     findings += of_hermes
+    findings += of_benchmarks
     findings += of_database
     findings.append(host.state_directory(settings.state_dir, free))
     findings.append(await asyncio.to_thread(host.port, settings))

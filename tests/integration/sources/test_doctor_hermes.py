@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from quantdesk_oracle.clock import SystemClock
 from quantdesk_oracle.config import Feed, Settings, load_settings
 from quantdesk_oracle.doctor.findings import Finding, Grade
-from quantdesk_oracle.doctor.hermes import examine_hermes
+from quantdesk_oracle.doctor.hermes import examine_benchmarks, examine_hermes
 from quantdesk_oracle.model import Source
 from tests.hermes_server import KEY, HermesServer, hermes_server, of_bytes
 
@@ -152,3 +152,79 @@ async def test_an_old_print_is_stale(hermes: HermesServer, on_hermes: bool, grad
     assert (finding.code, finding.grade) == ("hermes.stale", grade)
     assert "dead" in finding.finding
     assert finding.figures["age_seconds"] >= 1_000
+
+
+MINUTES_AGO = 150
+"""Seconds: within the minute that is asked for."""
+
+
+async def the_past(server: HermesServer, **hermes: Any) -> Finding:
+    """What is said of Benchmarks, which is at another address than Hermes."""
+    settings = settings_of(server, benchmarks_url=SecretStr(server.url), **hermes)
+    (finding,) = await examine_benchmarks(settings, CLOCK)
+    return finding
+
+
+@pytest.fixture
+async def benchmarks() -> AsyncIterator[HermesServer]:
+    """One that has a print of a few minutes ago of each of three feeds."""
+    async with hermes_server() as server:
+        for market in settings_of(server).markets:
+            assert market.feed_id is not None
+            server.publish(market.feed_id, now() - MINUTES_AGO, 1, 1_000_000, confidence=100)
+        yield server
+
+
+async def test_a_minute_of_the_past_of_every_feed_is_well(benchmarks: HermesServer) -> None:
+    finding = await the_past(benchmarks)
+    assert (finding.code, finding.grade, finding.figures) == ("benchmarks.history", Grade.OK, {"prints": 3})
+    (path,) = benchmarks.paths
+    assert path.startswith("/v1/updates/price/")
+
+
+@pytest.mark.parametrize("history", [Source.HERMES, None])
+async def test_benchmarks_is_not_asked_where_gaps_are_not_read_back_from_there(
+    benchmarks: HermesServer, history: Source | None
+) -> None:
+    settings = settings_of(benchmarks, benchmarks_url=SecretStr(benchmarks.url), history=history)
+    assert await examine_benchmarks(settings, CLOCK) == []
+    second = settings_of(benchmarks, on_hermes=False, benchmarks_url=SecretStr(benchmarks.url))
+    assert await examine_benchmarks(second, CLOCK) == []
+    assert benchmarks.seen == []
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "code"),
+    [
+        (429, b"", "benchmarks.rate_limited"),
+        (502, b"", "benchmarks.unreachable"),
+        (200, b"<html>a proxy</html>", "benchmarks.protocol"),
+        (200, b'{"binary": {"encoding": "hex", "data": []}}', "benchmarks.protocol"),
+        (200, b'[{"binary": {"encoding": "hex", "data": ["00"]}}]', "benchmarks.protocol"),
+        (200, b"[]", "benchmarks.nothing"),
+        (404, b"", "benchmarks.nothing"),
+        (403, b"", "benchmarks.not_covered"),
+    ],
+)
+async def test_each_answer_of_benchmarks_that_is_none_has_its_code(
+    benchmarks: HermesServer, status: int, content: bytes, code: str
+) -> None:
+    benchmarks.instead = of_bytes(content, status=status)
+    finding = await the_past(benchmarks)
+    assert (finding.code, finding.grade) == (code, Grade.WARN)
+    assert finding.cure
+
+
+async def test_a_key_that_benchmarks_wants_is_told_and_not_shown(benchmarks: HermesServer) -> None:
+    assert (await the_past(benchmarks, key=None)).code == "benchmarks.no_key"
+    finding = await the_past(benchmarks, key=SecretStr("another"))
+    assert finding.code == "benchmarks.refused"
+    assert "another" not in f"{finding}"
+
+
+async def test_a_feed_that_benchmarks_lacks_is_named(benchmarks: HermesServer) -> None:
+    del benchmarks.published[1]
+    finding = await the_past(benchmarks)
+    assert finding.code == "benchmarks.nothing"
+    assert "ETH-PERP" in finding.finding
+    assert "BTC-PERP" not in finding.finding
