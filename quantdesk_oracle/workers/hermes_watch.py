@@ -7,7 +7,7 @@ asks no clock of this machine, and all feeds of a stream have the same one: thei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -23,7 +23,7 @@ from quantdesk_oracle.store.gaps import (
     newest_of,
     read_watermarks,
 )
-from quantdesk_oracle.workers.watch import FORGOTTEN_SECONDS, MOVE_SECONDS, keep_looking, note_gaps
+from quantdesk_oracle.workers.watch import FORGOTTEN_SECONDS, MOVE_SECONDS, give_up, keep_looking, note_gaps
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
@@ -79,6 +79,8 @@ class HermesWatch:
         self._history = history
         self._on_gap = on_gap
         self._started = clock.now()
+        self._given_up: set[FeedKey] = set()
+        """Feeds whose gaps of before, if there were any, have been closed, since no history is read."""
         self._marks: dict[FeedKey, Watermark] = {}
         self._watched: dict[FeedKey, frozenset[tuple[HermesStream, int]]] = {}
         """The streams that watched a feed at the last look; of a feed whose watch has not begun, none."""
@@ -105,6 +107,8 @@ class HermesWatch:
     async def look(self) -> None:
         """Note each break in the watch since the last look; now and then, move the watermarks of the others."""
         feeds, dropped = self._feeds, self._prices.dropped
+        if self._history is None:
+            await self._give_up(feeds.keys() - self._given_up)
         sights = {key: sight for key, feed in feeds.items() if (sight := self._sight(feed)) is not None}
         begins, goes_on = dict[FeedKey, tuple[str, int]](), dict[FeedKey, _Sight]()
         for key, sight in sights.items():
@@ -123,6 +127,14 @@ class HermesWatch:
             self._watched[key] = sights[key].streams if key in sights else frozenset()
         if self._clock.now() - self._moved_at >= MOVE_SECONDS * SECOND:
             await self._move(goes_on)
+
+    async def _give_up(self, keys: Set[FeedKey]) -> None:
+        """Nobody will read the gaps that were noted while history was."""
+        if keys:
+            await give_up(
+                self._database, self._markets.ids, self._journal, lambda gap: gap.key in keys, NO_HISTORY
+            )
+            self._given_up |= keys
 
     def _sight(self, feed: Feed) -> _Sight | None:
         """What watches a feed now; None: nothing does."""
@@ -246,3 +258,4 @@ class HermesWatch:
         """A market has left: its feeds begin anew if it comes back."""
         self._watched = {key: streams for key, streams in self._watched.items() if key.market != market}
         self._marks = {key: mark for key, mark in self._marks.items() if key.market != market}
+        self._given_up = {key for key in self._given_up if key.market != market}

@@ -8,11 +8,13 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
+from pydantic import SecretStr
 
 from quantdesk_oracle.config import load_settings
 from quantdesk_oracle.model import SECOND, Source
+from quantdesk_oracle.workers.hermes_watch import NO_HISTORY
 from tests.hermes_server import hermes_server
-from tests.integration.healing.hermes_world import HermesWorld, unavailable
+from tests.integration.healing.hermes_world import UNFINISHED, HermesWorld, unavailable
 from tests.postgres import TEMPLATE, PostgresServer, execute
 
 Start = Callable[..., Awaitable[HermesWorld]]
@@ -127,6 +129,37 @@ async def test_where_no_history_is_read_a_gap_is_unrecoverable_and_told(start: S
     assert await world.gaps() == {("disconnected", "unrecoverable"): 3}
     (row, *_) = await world.fetch("SELECT DISTINCT reason FROM oracle_gaps")
     assert "history" in row["reason"]
+
+
+async def test_gaps_that_are_open_when_history_is_turned_off_become_unrecoverable_and_are_told(
+    start: Start,
+) -> None:
+    world = await start()
+    await world.start_daemon()
+    await world.until_watched()
+    await world.kill_daemon()
+    await world.clock.sleep(30)
+    hermes = replace(
+        world.settings.hermes, benchmarks_url=SecretStr("http://127.0.0.1:9")
+    )  # nobody answers there
+    world.settings = replace(world.settings, hermes=hermes)
+    await world.start_daemon()
+
+    async def noted() -> bool:
+        return await world.gaps() == {("start", "open"): 3}
+
+    await world.until(noted)
+    await world.kill_daemon()
+    world.settings = replace(world.settings, hermes=replace(world.settings.hermes, history=None))
+    await world.start_daemon()
+
+    async def told() -> bool:
+        rows = await world.fetch("SELECT FROM system_events WHERE event_type = 'gap.unrecoverable'")
+        return len(rows) >= 3 and not await world.fetch(UNFINISHED)
+
+    await world.until(told)
+    reasons = await world.fetch("SELECT DISTINCT reason FROM oracle_gaps WHERE cause = 'start'")
+    assert [row["reason"] for row in reasons] == [NO_HISTORY]
 
 
 async def test_what_a_silent_stream_left_out_is_found_by_the_sweep(start: Start) -> None:
