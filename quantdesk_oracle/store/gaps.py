@@ -122,6 +122,19 @@ async def read_watermarks(database: Database, markets: MarketIds) -> dict[FeedKe
     return {mark.key: mark for mark in found}
 
 
+async def read_watermarks_behind(
+    database: Database, markets: MarketIds, marks: Mapping[FeedKey, Watermark]
+) -> list[Watermark]:
+    """The stored watermarks that are behind ``marks``, which had been written down: the database has lost them."""
+    stored = await read_watermarks(database, markets)
+    return [
+        kept
+        for key, kept in stored.items()
+        if key in marks
+        and (kept.watched_slot, kept.watched_at) < (marks[key].watched_slot, marks[key].watched_at)
+    ]
+
+
 async def move_watermarks(database: Database, markets: MarketIds, marks: Sequence[Watermark]) -> None:
     """Move these watermarks forward; none ever moves back."""
     async with database.connection("cannot move the watermarks") as connection:

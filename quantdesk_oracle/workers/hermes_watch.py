@@ -22,6 +22,7 @@ from quantdesk_oracle.store.gaps import (
     move_watermarks,
     newest_of,
     read_watermarks,
+    read_watermarks_behind,
 )
 from quantdesk_oracle.workers.watch import FORGOTTEN_SECONDS, MOVE_SECONDS, give_up, keep_looking, note_gaps
 
@@ -251,8 +252,28 @@ class HermesWatch:
 
     async def _save(self, marks: Sequence[Watermark]) -> None:
         if marks:
+            await self._note_lost()
             await move_watermarks(self._database, self._markets.ids, marks)
             self._marks.update({mark.key: mark for mark in marks})
+
+    async def _note_lost(self) -> None:
+        """As WatchWorker does: what a database lacks that knows less than it had committed."""
+        feeds = self._feeds
+        missed = [
+            (feeds[kept.key], self._gap(kept, self._brought_until(feeds[kept.key], kept), "dropped"))
+            for kept in await read_watermarks_behind(self._database, self._markets.ids, self._marks)
+            if kept.key in feeds
+        ]
+        if missed:
+            if await note_gaps(self._database, self._markets.ids, self._journal, missed):
+                self._on_gap()
+            marks = [self._marks[gap.key] for _feed, gap in missed]
+            await move_watermarks(self._database, self._markets.ids, marks)
+
+    def _brought_until(self, feed: Feed, kept: Watermark) -> int:
+        """Up to when prints have been brought, and may be lost, µs; without a stream, a gap begins at the watermark."""
+        sight = self._sight(feed)
+        return self._marks[kept.key].watched_at if sight is None else (sight.newest[0] + 1) * SECOND
 
     def forget(self, market: str) -> None:
         """A market has left: its feeds begin anew if it comes back."""

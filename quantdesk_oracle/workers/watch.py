@@ -32,6 +32,7 @@ from quantdesk_oracle.store.gaps import (
     newest_before,
     open_gaps,
     read_watermarks,
+    read_watermarks_behind,
     save_gaps,
     set_watermarks,
     unfinished_gaps,
@@ -304,21 +305,18 @@ class WatchWorker:
 
         Its watermarks tell. What it lost after the last of them is younger than any sweep has verified.
         """
-        stored, feeds = await read_watermarks(self._database, self._markets.ids), self._feeds
-        behind = {
-            key: kept
-            for key, kept in stored.items()
-            if key in feeds and key in marks and kept.watched_slot < marks[key].watched_slot
-        }
-        if not behind:
-            return
-        slot = self._markets.highest_slot
+        feeds, slot = self._feeds, self._markets.highest_slot
         missed = [
-            (feeds[key], self._gap(key, feeds[key], kept, slot, "dropped")) for key, kept in behind.items()
+            (feeds[kept.key], self._gap(kept.key, feeds[kept.key], kept, slot, "dropped"))
+            for kept in await read_watermarks_behind(self._database, self._markets.ids, marks)
+            if kept.key in feeds
         ]
-        if await note_gaps(self._database, self._markets.ids, self._journal, missed):
-            self._on_gap()
-        await move_watermarks(self._database, self._markets.ids, [marks[key] for key in behind])
+        if missed:
+            if await note_gaps(self._database, self._markets.ids, self._journal, missed):
+                self._on_gap()
+            await move_watermarks(
+                self._database, self._markets.ids, [marks[gap.key] for _feed, gap in missed]
+            )
 
     def forget(self, market: str) -> None:
         """A market has left: its feeds begin anew if it comes back."""

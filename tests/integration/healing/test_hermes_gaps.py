@@ -162,6 +162,32 @@ async def test_gaps_that_are_open_when_history_is_turned_off_become_unrecoverabl
     assert [row["reason"] for row in reasons] == [NO_HISTORY]
 
 
+@pytest.mark.parametrize("history", READ_FROM)
+async def test_what_a_database_has_lost_that_it_had_committed_is_read_back(
+    start: Start, history: Source
+) -> None:
+    """As after the promotion of a standby that was a minute behind. Hermes is never swept: nothing else would tell."""
+    world = await start(history)
+    await world.start_daemon()
+    await world.until_watched()
+    await world.clock.sleep(70)
+    minute = "interval '60 seconds'"
+    (mark,) = await world.fetch("SELECT min(watched_at) AS at FROM oracle_watermarks")
+    back = f"watched_at = watched_at - {minute}, watched_slot = watched_slot - 600"
+    await world.fetch(f"UPDATE oracle_watermarks SET {back} RETURNING 1")
+    await world.fetch(
+        f"DELETE FROM oracle_prices WHERE created_at > '{mark['at']}'::timestamptz - {minute} RETURNING 1"
+    )
+
+    async def noted() -> bool:
+        return bool(await world.gaps())
+
+    await world.until(noted)
+    await world.until_healed()
+    assert await world.gaps() == {("dropped", "closed"): 3}
+    assert await world.assert_table_is_what_was_published() > 60
+
+
 async def test_what_a_silent_stream_left_out_is_found_by_the_sweep(start: Start) -> None:
     world = await start()
     world.settings = replace(world.settings, node=replace(world.settings.node, sweep_interval=60.0))
