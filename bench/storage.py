@@ -70,11 +70,19 @@ def run(plan: Plan) -> list[Case]:
         with server(18) as plain:
             if plain is not None:
                 study = Study(plan, runner, plain)
-                cases += [*study.fillfactors(), study.open_transaction(), *study.intervals("partitions")]
+                cases += [
+                    *study.fillfactors(),
+                    study.open_transaction("partitions"),
+                    *study.intervals("partitions"),
+                ]
         with named_server(TIMESCALE) as timescale:
             if timescale is not None:
                 study = Study(plan, runner, timescale)
-                cases += [*study.intervals("hypertables"), *study.orders()]
+                cases += [
+                    study.open_transaction("hypertables"),
+                    *study.intervals("hypertables"),
+                    *study.orders(),
+                ]
     return cases
 
 
@@ -111,11 +119,14 @@ class Study:
             ),
         ]
 
-    def open_transaction(self) -> Case:
-        """What a print costs while a transaction stays open, a backup's say: no old version of a head can go then."""
-        with places(self.runner, self.one, BUSY, {"heads": _empty}) as found:
-            costs = self.runner.run(_held(found["heads"]))
-        title = f"oracle_price_heads, {BUSY} markets, while a transaction stays open: CPU of the server"
+    def open_transaction(self, mode: str) -> Case:
+        """What a print costs while a transaction stays open, a backup's say: no old version of a row can go then.
+
+        A print moves its market's head, and on partitions its candles.
+        """
+        with places(self.runner, self.one, BUSY, {"busy": _empty}) as found:
+            costs = self.runner.run(_held(found["busy"]))
+        title = f"{mode}, {BUSY} markets, while a transaction stays open: CPU of the server"
         return compared(NAME, title, "µs a row", costs)
 
     def intervals(self, mode: str) -> list[Case]:
