@@ -36,6 +36,13 @@ ORDERS = {
     "in one, newest first": ("", "created_at DESC, slot DESC"),
 }
 """Segments and order of compressed chunks. Of all choices the schema's stands first."""
+_CANDLES = "the candles"
+GUARANTEES = {
+    "the newest prices": "ALTER TABLE oracle_prices DISABLE TRIGGER oracle_prices_heads",
+    _CANDLES: "ALTER TABLE oracle_prices DISABLE TRIGGER oracle_prices_candles",
+    "the reference to markets": "ALTER TABLE oracle_prices DROP CONSTRAINT oracle_prices_market_id_fkey",
+}
+"""What goes beyond a row and its key, and how to do without; with the Timescale licence candles are made afterwards."""
 _NEWEST, _HOUR = "newest price of a market", "a market's newest hour"
 _OLD, _DAY = "newest price of a market ten days ago", "a market's day, ten days ago"
 READS = {
@@ -72,6 +79,7 @@ def run(plan: Plan) -> list[Case]:
                 study = Study(plan, runner, plain)
                 cases += [
                     *study.fillfactors(),
+                    study.guarantees("partitions"),
                     study.open_transaction("partitions"),
                     *study.intervals("partitions"),
                 ]
@@ -79,6 +87,7 @@ def run(plan: Plan) -> list[Case]:
             if timescale is not None:
                 study = Study(plan, runner, timescale)
                 cases += [
+                    study.guarantees("hypertables"),
                     study.open_transaction("hypertables"),
                     *study.intervals("hypertables"),
                     *study.orders(),
@@ -118,6 +127,17 @@ class Study:
                 NAME, f"oracle_prices, {FEEDS:,} markets, in the order of arrival", "bytes a row", parts
             ),
         ]
+
+    def guarantees(self, mode: str) -> Case:
+        """What each thing that the table does for a print costs the server."""
+        names = [name for name in GUARANTEES if mode == "partitions" or name != _CANDLES]
+        preparations = {"all": _empty}
+        preparations |= {f"without {name}": partial(_without, [name]) for name in names}
+        preparations["without any"] = partial(_without, names)
+        rows = round(200_000 * self.plan.seconds)
+        title = f"{mode}, {FEEDS:,} markets, {rows:,} prints: CPU of the server"
+        with places(self.runner, self.one, FEEDS, preparations) as found:
+            return self._timed(title, "µs a row", found, partial(_cpu_of_inserts, rows=rows))
 
     def open_transaction(self, mode: str) -> Case:
         """What a print costs while a transaction stays open, a backup's say: no old version of a row can go then.
@@ -195,14 +215,20 @@ class Study:
         return self.runner.run(way(place))
 
 
+async def _cpu_of_inserts(place: Place, rows: int) -> float:
+    """µs of the server's CPU that each of so many live prints takes."""
+    pid = server_pid(place.one)
+    before = cpu_seconds(pid, with_children=True)
+    await place.insert(rows)
+    return (cpu_seconds(pid, with_children=True) - before) / rows * 1e6
+
+
 async def _held(place: Place) -> dict[str, list[float]]:
     """µs of the server's CPU a print, by how often its market has moved since the transaction began."""
-    pid, costs = server_pid(place.one), {}
+    costs: dict[str, list[float]] = {}
 
     async def streamed(name: str) -> None:
-        before = cpu_seconds(pid, with_children=True)
-        await place.insert(MOVES * BUSY)
-        costs[name] = [(cpu_seconds(pid, with_children=True) - before) / (MOVES * BUSY) * 1e6]
+        costs[name] = [await _cpu_of_inserts(place, MOVES * BUSY)]
 
     await place.insert(MOVES * BUSY)
     await streamed("none open")
@@ -230,23 +256,26 @@ class _Heads:
 
     async def round(self) -> float:
         """µs of the server's CPU a print."""
-        connection, server_process = self._place.connection, server_pid(self._place.one)
+        connection = self._place.connection
         await connection.execute(f"ALTER TABLE oracle_price_heads SET (fillfactor = {self._fillfactor})")
         await connection.execute("VACUUM FULL oracle_price_heads")
         await connection.execute("SELECT pg_stat_reset_single_table_counters('oracle_price_heads'::regclass)")
-        before = cpu_seconds(server_process, with_children=True)
-        await self._place.insert(self._rows)
-        spent = cpu_seconds(server_process, with_children=True) - before
+        cost = await _cpu_of_inserts(self._place, self._rows)
         async with self._place.database.connection("cannot flush the counters") as writer:
             await writer.execute("SELECT pg_stat_force_next_flush()")
         row = await connection.fetchrow(_HEADS)
         self.in_page.append(float(row["share"]))
         self.size.append(float(row["size"]))
-        return spent / self._rows * 1e6
+        return cost
 
 
 async def _empty(_place: Place) -> None:
     """Nothing is stored yet."""
+
+
+async def _without(names: Sequence[str], place: Place) -> None:
+    for name in names:
+        await place.connection.execute(GUARANTEES[name])
 
 
 async def _parts(place: Place) -> dict[str, list[float]]:
