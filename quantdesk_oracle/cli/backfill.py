@@ -8,7 +8,7 @@ import math
 import signal
 import sys
 import time
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantdesk_oracle.cli.duration import parse_duration
+from quantdesk_oracle.cli.instants import parse_instant
 from quantdesk_oracle.cli.options import ConfigFile, EnvFile, StateDir
 from quantdesk_oracle.errors import ConfigError
 
@@ -80,7 +80,12 @@ def backfill(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and count; write nothing.")] = False,
     rate: Annotated[
         float | None,
-        typer.Option("--rate", min=0.1, help="Requests a second; default: what public nodes allow, 4."),
+        typer.Option(
+            "--rate",
+            min=0.1,
+            max=10_000,
+            help="Requests a second; default: half of what the settings allow, of a public node 2.",
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="The summary as one JSON object on stdout.")
@@ -96,7 +101,8 @@ def backfill(
     quantdesk-oracle backfill --market BTC-PERP --from 2026-11-01 --to 2026-11-02 --rate 20
 
     It may be stopped at any moment, with Ctrl-C or without mercy: the same command goes on where it was, and asks
-    for nothing twice that has been committed. It may run beside the daemon.
+    for nothing twice that has been committed. It may run beside the daemon: each counts its own requests, and a node
+    both of them, so that it takes half of the limits unless --rate says more.
 
     \b
     quantdesk-oracle backfill --market BTC-PERP --source benchmarks --from 2h
@@ -144,17 +150,6 @@ def backfill(
     if interrupted:
         typer.echo("Stopped; the same command goes on from here.", err=True)
         raise typer.Exit(EX_INTERRUPTED)
-
-
-def parse_instant(text: str, now: int) -> int:
-    """``text`` as an instant, µs: a date or time (UTC unless it says otherwise), `now`, or how long ago."""
-    if text == "now":
-        return now
-    with suppress(ValueError):
-        moment = datetime.fromisoformat(text)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return int(moment.timestamp()) * SECOND + moment.microsecond
-    return now - round(parse_duration(text) * SECOND)
 
 
 def _choose(settings: Settings, symbols: list[str] | None) -> list[Market]:
@@ -394,16 +389,25 @@ def _feed_summary(report: FeedReport) -> dict[str, Any]:
 
 
 def _at_rate(settings: Settings, rate: float | None) -> Settings:
-    """The settings with every endpoint's budget such that ``rate`` requests a second are sent."""
+    """The settings with every endpoint's budget such that ``rate`` requests a second are sent; None: half of it."""
     if rate is None:
-        return settings
-    method = max(1, math.floor(rate * 10))
-    endpoints = tuple(
-        replace(endpoint, method_requests=method, requests=method * 2) for endpoint in settings.node.endpoints
-    )
-    # History is read with seven tenths of what a host takes.
-    hermes = replace(settings.hermes, requests=max(2, math.ceil(rate * 10 / 0.7)))
+        endpoints = tuple(
+            replace(one, method_requests=_half(one.method_requests), requests=_half(one.requests))
+            for one in settings.node.endpoints
+        )
+        hermes = replace(settings.hermes, requests=_half(settings.hermes.requests))
+    else:
+        method = max(1, math.floor(rate * 10))
+        endpoints = tuple(
+            replace(one, method_requests=method, requests=method * 2) for one in settings.node.endpoints
+        )
+        # History is read with seven tenths of what a host takes.
+        hermes = replace(settings.hermes, requests=max(2, math.ceil(rate * 10 / 0.7)))
     return replace(settings, node=replace(settings.node, endpoints=endpoints), hermes=hermes)
+
+
+def _half(requests: int) -> int:
+    return max(1, requests // 2)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantdesk_oracle.cli.backfill import parse_instant
+from quantdesk_oracle.cli.instants import parse_instant
 from quantdesk_oracle.cli.options import AsJson, ConfigFile, EnvFile, StateDir
 from quantdesk_oracle.errors import ConfigError
 

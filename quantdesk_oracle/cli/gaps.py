@@ -13,9 +13,9 @@ from xml.sax.saxutils import escape
 
 import typer
 
-from quantdesk_oracle.cli.duration import parse_duration
+from quantdesk_oracle.cli.instants import parse_instant
 from quantdesk_oracle.cli.options import AsJson, ConfigFile, EnvFile, StateDir
-from quantdesk_oracle.errors import UnavailableError
+from quantdesk_oracle.errors import DataError, UnavailableError
 
 if TYPE_CHECKING:
     from quantdesk_oracle.store.gaps import Gap
@@ -56,7 +56,9 @@ class MarketCoverage:
 
 
 def gaps(
-    since: Annotated[str, typer.Option("--since", help="How far back, such as 6h, 24h or 7d.")] = "24h",
+    since: Annotated[
+        str, typer.Option("--since", help="How far back, such as 6h, 24h or 7d; or since when.")
+    ] = "24h",
     market: Annotated[str | None, typer.Option("--market", help="Only this market.")] = None,
     svg: Annotated[Path | None, typer.Option("--svg", help="Also draw it into this SVG file.")] = None,
     as_json: AsJson = False,
@@ -72,17 +74,26 @@ def gaps(
     A gap is a range of the chain's history that nobody watched. The daemon reads it back by itself; `backfill`
     does so for any span of time.
 
-    Exit codes: 0, 69 the database cannot be had, 78 the configuration is wrong.
+    Exit codes: 0, 65 the SVG cannot be written, 69 the database cannot be had, 78 the configuration is wrong.
     """
     end = time.time_ns() // 1_000
-    start = end - round(parse_duration(since) * SECOND)
+    start = parse_instant(since, end)
+    if start >= end:
+        raise typer.BadParameter(f"--since {since} leaves nothing to show")
     found = asyncio.run(_read(config, env_file, state_dir, market, start, end))
     if svg is not None:
-        svg.write_text(draw_svg(found, start, end), encoding="utf-8")
+        _write(svg, draw_svg(found, start, end))
     if as_json:
         typer.echo(json.dumps([_as_json(one) for one in found]))
     else:
         _print(found, start, end)
+
+
+def _write(path: Path, svg: str) -> None:
+    try:
+        path.write_text(svg, encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 async def _read(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -19,6 +19,11 @@ At = Annotated[
 ]
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime.max.replace(tzinfo=UTC) - _EPOCH
+"""No instant is before Unix time 0, for no print is, nor after what a datetime holds."""
+
+
 def parse_instant(text: str, now: int) -> int:
     """``text`` as an instant in µs. Raises typer.BadParameter."""
     if text == "now":
@@ -26,10 +31,13 @@ def parse_instant(text: str, now: int) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        return now - int(parse_duration(text) * 1_000_000)
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+        instant = now - int(parse_duration(text) * 1_000_000)
+    else:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        instant = (moment - _EPOCH) // timedelta(microseconds=1)
+    if not 0 <= instant <= _LATEST // timedelta(microseconds=1):
+        raise typer.BadParameter(f"{text} is not between 1970 and 9999")
+    return instant
 
 
 def iso(instant: int) -> str:

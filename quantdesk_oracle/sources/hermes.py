@@ -30,7 +30,7 @@ from quantdesk_oracle.model import Reason
 from quantdesk_oracle.pyth.accumulator import decode_accumulator_updates
 from quantdesk_oracle.sources.bounded import UNCOMPRESSED, Connections, read_body, read_events
 from quantdesk_oracle.sources.budget import Budget
-from quantdesk_oracle.sources.rpc import status_error
+from quantdesk_oracle.sources.rpc import patience_in, status_error
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -222,7 +222,7 @@ class HermesClient:
             raise HermesNothingError("it has no such prices (HTTP 404)")
         if status == httpx.codes.OK:
             return
-        error = status_error(self.name, status, response.headers.get("retry-after"))
+        error = status_error(self.name, status, patience_in(response.headers.items()))
         if isinstance(error, RateLimitedError) and error.retry_after is None:
             error.retry_after = LIMIT_PATIENCE
         if isinstance(error, RateLimitedError) and self._budget is not None:

@@ -6,12 +6,15 @@ Live requests go to the endpoint in use; history is read with what its budget le
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import httpx
+import msgspec
 from solana.rpc.providers.async_http import AsyncHTTPProvider
 from solders.account_decoder import UiAccountEncoding
 from solders.commitment_config import CommitmentLevel
@@ -296,25 +299,54 @@ class HttpTransport:
             "POST", self._urls[at], content=request.to_json(), headers=_HEADERS
         )
         async with asked as response:
+            patience = patience_in(response.headers.items())
             if not response.is_success:
-                raise status_error(self._names[at], response.status_code, response.headers.get("retry-after"))
-            return (await read_body(response, MOST_BYTES)).decode(errors="replace")
+                raise status_error(self._names[at], response.status_code, patience)
+            text = (await read_body(response, MOST_BYTES)).decode(errors="replace")
+        if patience is not None:
+            _heed(text, self._names[at], patience)
+        return text
 
 
 def _session(url: str, timeout: float) -> httpx.AsyncClient:
     return AsyncHTTPProvider(url, timeout=timeout).session
 
 
-def status_error(name: str, status: int, retry_after: str | None) -> NodeError:
-    """The error that an HTTP status stands for."""
+def status_error(name: str, status: int, patience: float | None) -> NodeError:
+    """The error that an HTTP status stands for; ``patience``: the seconds that the answer asks for."""
     if status == _TOO_MANY_REQUESTS:
-        return RateLimitedError(f"{name} asks for patience (HTTP 429)", seconds_of(retry_after))
+        return RateLimitedError(f"{name} asks for patience (HTTP 429)", patience)
     return NodeError(f"{name} answers HTTP {status}")
 
 
-def seconds_of(header: str | None) -> float | None:
-    """A Retry-After in seconds, ten minutes at most; the form that is a date counts as none."""
+def patience_in(headers: Iterable[tuple[str, str]]) -> float | None:
+    """The Retry-After among an answer's headers, in seconds, ten minutes at most; None where none can be read.
+
+    One that is a date is held against the answer's own Date: this machine's clock may be another.
+    """
+    told = {name.lower(): value for name, value in headers}
+    asked = told.get("retry-after", "")
     try:
-        return min(max(float(header), 0.0), _LONGEST_PATIENCE) if header else None
+        seconds = float(asked)
     except ValueError:
-        return None
+        seconds = _seconds_until(asked, told.get("date", ""))
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), _LONGEST_PATIENCE)
+
+
+def _seconds_until(then: str, now: str) -> float:
+    """Between two dates of HTTP; NaN where one of them is none."""
+    try:
+        return (parsedate_to_datetime(then) - parsedate_to_datetime(now)).total_seconds()
+    except (TypeError, ValueError, OverflowError):  # a zone that one of them lacks is the first
+        return math.nan
+
+
+def _heed(text: str, name: str, patience: float) -> None:
+    """Raise the RateLimitedError that an answer of HTTP 200 may hold, with the seconds that its header asks for."""
+    try:
+        wire.read_result(text, msgspec.Raw, name)
+    except RateLimitedError as error:
+        error.retry_after = patience
+        raise
+    except NodeError:
+        pass  # whoever asked reads it again, and is told

@@ -24,7 +24,7 @@ from quantdesk_oracle.model import SECOND, Observation, Source
 from quantdesk_oracle.retry import STABLE_SECONDS
 from quantdesk_oracle.sources import wire
 from quantdesk_oracle.sources.follow import follow
-from quantdesk_oracle.sources.rpc import account_config, seconds_of
+from quantdesk_oracle.sources.rpc import account_config, patience_in
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
@@ -211,9 +211,9 @@ class Subscription:
 
     def _refused(self, error: InvalidStatus) -> SubscriptionLostError:
         status = error.response.status_code
-        patience = error.response.headers.get("Retry-After") if status == _TOO_MANY_REQUESTS else None
+        patience = patience_in(error.response.headers.raw_items()) if status == _TOO_MANY_REQUESTS else None
         return SubscriptionLostError(
-            "refused", f"{self._endpoint} refuses the connection (HTTP {status})", seconds_of(patience)
+            "refused", f"{self._endpoint} refuses the connection (HTTP {status})", patience
         )
 
     async def _subscribe(self, connection: Connection) -> None:

@@ -32,6 +32,8 @@ LARGEST: Final = Decimal(10) ** 26
 """What the table's columns hold less than."""
 _LARGEST_RAW: Final = 2**64
 _Integer = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Instant = Annotated[int, msgspec.Meta(ge=0, lt=253_402_300_800 * 1_000_000)]
+"""µs, before the year 10,000."""
 _MOST_PLACES: Final = 18
 _Exponent = Annotated[int, msgspec.Meta(ge=-_MOST_PLACES, le=_MOST_PLACES)]
 
@@ -42,7 +44,7 @@ class PriceRow(NamedTuple):
     market: str
     publish_time: _Integer
     slot: _Integer
-    received_at: _Integer
+    received_at: _Instant
     source: str
     verdict: str
     exponent: _Exponent

@@ -28,7 +28,7 @@ from quantdesk_oracle.localnet.inprocess import InProcessNode, InProcessSocket, 
 from quantdesk_oracle.localnet.passage import NoAnswerError, RefusalError
 from quantdesk_oracle.model import Generation
 from quantdesk_oracle.ops.metrics import Metrics
-from quantdesk_oracle.sources.rpc import RpcClient, status_error
+from quantdesk_oracle.sources.rpc import RpcClient, patience_in, status_error
 from quantdesk_oracle.store.database import Database
 from quantdesk_oracle.workers.state import Markets
 from tests.clock import VirtualClock
@@ -65,7 +65,7 @@ class Wire:
         except (NoAnswerError, TimeoutError):
             raise NodeError(f"node-{at} does not answer") from None
         if answer.status != 200:
-            raise status_error(f"node-{at}", answer.status, answer.headers.get("Retry-After"))
+            raise status_error(f"node-{at}", answer.status, patience_in(answer.headers.items()))
         return answer.body.decode(errors="replace")
 
     async def close(self) -> None: ...

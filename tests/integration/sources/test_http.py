@@ -46,7 +46,13 @@ async def test_a_node_that_is_behind_does_not_end_the_poller(
     assert ours.sink.observations[0].source is Source.POLL
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("0.5", 0.5), ("soon", None), ("", None)])
+NOW, LATER = "Sun, 29 Nov 2026 23:59:50 GMT", "Mon, 30 Nov 2026 00:00:20 GMT"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), ("0.5", 0.5), ("-3", 0.0), ("inf", 600.0), ("nan", None), ("soon", None), ("", None)],
+)
 async def test_http_429_says_how_long_to_wait(
     node: FaultyNode, sources: Make, header: str, seconds: float | None
 ) -> None:
@@ -54,6 +60,36 @@ async def test_http_429_says_how_long_to_wait(
     with pytest.raises(RateLimitedError) as caught:
         await sources(node).client.accounts([FEED])
     assert caught.value.retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("later", "now", "seconds"),
+    [
+        (LATER, NOW, 30.0),
+        (NOW, LATER, 0.0),
+        (LATER, "today", None),
+        ("Mon, 99 Nov 2026 00:00:20 GMT", NOW, None),
+    ],
+)
+async def test_a_retry_after_that_is_a_date_is_held_against_the_answers_own(
+    node: FaultyNode, sources: Make, later: str, now: str, seconds: float | None
+) -> None:
+    node.http = [raw(b"slow down", 429, Retry_After=later, Date=now)]
+    with pytest.raises(RateLimitedError) as caught:
+        await sources(node).client.accounts([FEED])
+    assert caught.value.retry_after == seconds
+
+
+async def test_429_inside_an_http_200_is_waited_for_as_long_as_the_header_says(
+    node: FaultyNode, sources: Make
+) -> None:
+    body = b'{"jsonrpc":"2.0","error":{"code":429,"message":"Too many requests"},"id":0}'
+    node.http = [raw(body, Retry_After="9"), raw(b"{", Retry_After="9")]
+    with pytest.raises(RateLimitedError) as caught:
+        await sources(node).client.accounts([FEED])
+    assert caught.value.retry_after == 9
+    with pytest.raises(NodeProtocolError):
+        await sources(node).client.accounts([FEED])
 
 
 async def test_a_retry_after_is_ten_minutes_at_most(node: FaultyNode, sources: Make) -> None:

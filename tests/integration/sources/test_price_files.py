@@ -110,6 +110,11 @@ def test_a_file_that_failed_is_not_there(tmp_path: Path, suffix: str) -> None:
             "no price",
         ),
         ("a.csv", (",".join(PriceRow._fields) + "\nB,1,2,3,poll,accepted,999999,1,1,,\n").encode(), "line 2"),
+        (
+            "a.csv",
+            (",".join(PriceRow._fields) + f"\nB,1,2,{2**63 - 1},poll,accepted,-8,1,1,,\n").encode(),
+            "line 2",
+        ),
         ("a.csv", b"\xff\xfe", "cannot be read"),
         ("a.parquet", b"PAR1 not really", "is no Parquet file"),
         ("a.parquet", b"", "is no Parquet file"),

@@ -403,6 +403,18 @@ async def test_a_handshake_429_is_waited_out(node: FaultyNode, sources: Make, cl
     await ours.until_connected()
 
 
+async def test_a_handshake_that_says_twice_how_long_to_wait_is_tried_again(
+    node: FaultyNode, sources: Make
+) -> None:
+    twice = refusal(429, Retry_After="1")
+    twice.headers["Retry-After"] = "2"
+    node.handshakes = [twice]
+    ours = sources(node)
+    ours.run(ours.subscription)
+    await ours.until_connected()
+    assert [lost.retry_after for lost in ours.lost] == [2]
+
+
 async def test_the_waits_between_connections_grow_and_reset_after_a_stable_minute(
     node: FaultyNode, sources: Make, clock: SocketClock
 ) -> None:
