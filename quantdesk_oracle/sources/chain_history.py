@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from quantdesk_oracle.errors import DecodeError, NodeProtocolError
 from quantdesk_oracle.model import PriceUpdate
 from quantdesk_oracle.pyth import layouts
-from quantdesk_oracle.pyth.addresses import RECEIVERS
+from quantdesk_oracle.pyth.addresses import PUSH_PROGRAMS, RECEIVERS
 from quantdesk_oracle.pyth.messages import decode_instruction, decode_price_message
 
 if TYPE_CHECKING:
@@ -31,11 +31,15 @@ _SIGNATURES_OFFSET: Final = 5
 def prints_of(transaction: Transaction, feed: Feed) -> list[PriceUpdate]:
     """The prints that ``transaction`` wrote into the feed's account, in their order.
 
-    Raises NodeProtocolError for a transaction that does not fit together.
+    Raises NodeProtocolError for a transaction that does not fit together, or that a node keeps without what it did.
     """
-    if transaction.meta is None or transaction.meta.err is not None:
+    if transaction.meta is not None and transaction.meta.err is not None:
         return []
     keys = transaction.keys
+    if _hides_what_it_did(transaction, keys):
+        raise NodeProtocolError(
+            f"a transaction of slot {transaction.slot} comes without its inner instructions"
+        )
     prints = []
     for instruction in _instructions(transaction):
         try:
@@ -67,6 +71,16 @@ def decode_base58(text: str) -> bytes:
         raise NodeProtocolError(f"instruction data is no base58: {text[:20]!r}…") from None
     zeros = len(text) - len(text.lstrip("1"))
     return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+
+
+def _hides_what_it_did(transaction: Transaction, keys: list[str]) -> bool:
+    """Whether a push may have written a print, and the node does not say: it keeps no records of calls."""
+    if transaction.meta is None:
+        return True
+    if transaction.meta.inner is not None:
+        return False
+    outer = transaction.transaction.message.instructions
+    return any(keys[one.program] in PUSH_PROGRAMS.values() for one in outer if one.program < len(keys))
 
 
 def _is_receiver(program: str, feed: Feed) -> bool:

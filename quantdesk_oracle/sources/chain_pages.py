@@ -96,6 +96,8 @@ class ChainPages:
         async def ask() -> list[SignatureInfo]:
             at_least = newest if self._clock.now() < until else None
             listed = await self._client.signatures(account, before=before, at_least=at_least)
+            if any(info.signature == before for info in listed):
+                raise NodeProtocolError("a list goes on with what it was to begin after")
             if at_least is not None and _ends_at(listed, at_least):
                 # The list's end, or a node that leaves out what is older than minContextSlot, as Surfpool does.
                 return await self._client.signatures(account, before=before)
