@@ -23,6 +23,7 @@ from quantdesk_oracle.store.gaps import (
     newest_of,
     read_watermarks,
     read_watermarks_behind,
+    unfinished_gaps,
 )
 from quantdesk_oracle.workers.watch import FORGOTTEN_SECONDS, MOVE_SECONDS, give_up, keep_looking, note_gaps
 
@@ -132,9 +133,8 @@ class HermesWatch:
     async def _give_up(self, keys: Set[FeedKey]) -> None:
         """Nobody will read the gaps that were noted while history was."""
         if keys:
-            await give_up(
-                self._database, self._markets.ids, self._journal, lambda gap: gap.key in keys, NO_HISTORY
-            )
+            gaps = await unfinished_gaps(self._database, self._markets.ids)
+            await give_up(self._database, self._journal, [gap for gap in gaps if gap.key in keys], NO_HISTORY)
             self._given_up |= keys
 
     def _sight(self, feed: Feed) -> _Sight | None:

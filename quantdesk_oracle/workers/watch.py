@@ -188,12 +188,16 @@ class WatchWorker:
         if not old:
             return
         log.warning("chain.began_anew", slot=slot, watched_slot=max(mark.watched_slot for mark in old))
-        await self._give_up_gaps_after(slot, frozenset(mark.key for mark in old))
+        overtaken = await self._gaps_after(slot, frozenset(mark.key for mark in old))
         missed, now = [], self._clock.now()
         for mark in old:
             gap = self._gap(mark.key, feeds[mark.key], mark, slot, "disconnected")
-            missed.append((feeds[mark.key], replace(gap, from_time=gap.from_time - _MARGIN_TIME)))
+            # Whatever the node has of their time is read all the same: it may be that the higher slots were a lie.
+            begins = min([gap.from_time, *(one.from_time for one in overtaken if one.key == mark.key)])
+            missed.append((feeds[mark.key], replace(gap, from_time=begins - _MARGIN_TIME)))
         gaps = await note_gaps(self._database, self._markets.ids, self._journal, missed)
+        reason = f"the chain began anew, and is at slot {slot}"
+        await give_up(self._database, self._journal, overtaken, reason)
         # The newest slots of the gap may not be listed yet when it is read: they are left to a sweep.
         marks = [Watermark(mark.key, slot, now, max(slot - MARGIN, 0), now) for mark in old]
         await set_watermarks(self._database, self._markets.ids, marks)
@@ -216,14 +220,10 @@ class WatchWorker:
             )
         ]
 
-    async def _give_up_gaps_after(self, slot: int, keys: frozenset[FeedKey]) -> None:
-        """What was to be read of slots that the chain had before it began anew."""
-
-        def is_lost(gap: Gap) -> bool:
-            return gap.key in keys and gap.to_slot is not None and gap.to_slot > slot
-
-        reason = f"the chain began anew, and is at slot {slot}"
-        await give_up(self._database, self._markets.ids, self._journal, is_lost, reason)
+    async def _gaps_after(self, slot: int, keys: frozenset[FeedKey]) -> list[Gap]:
+        """The unfinished gaps of slots that the chain had before it began anew."""
+        gaps = await unfinished_gaps(self._database, self._markets.ids)
+        return [gap for gap in gaps if gap.key in keys and gap.to_slot is not None and gap.to_slot > slot]
 
     async def _mark_new(self, feeds: Mapping[FeedKey, Feed], slot: int) -> None:
         """Write down a watermark for each feed that has come, before anything of it can be missed."""
@@ -368,11 +368,8 @@ def _tell(journal: Journal, gap: Gap, feed: str) -> None:
     )
 
 
-async def give_up(
-    database: Database, markets: MarketIds, journal: Journal, is_lost: Callable[[Gap], bool], reason: str
-) -> None:
-    """Close unfinished gaps that nothing can be read of any more, and tell of each."""
-    gaps = [gap for gap in await unfinished_gaps(database, markets) if is_lost(gap)]
+async def give_up(database: Database, journal: Journal, gaps: Sequence[Gap], reason: str) -> None:
+    """Close unfinished gaps that nothing will be read of any more, and tell of each."""
     lost = [replace(gap, state=UNRECOVERABLE, reason=reason) for gap in gaps]
     await save_gaps(database, lost)
     for gap in lost:

@@ -386,6 +386,24 @@ async def test_a_node_that_takes_min_context_slot_for_a_filter_hides_nothing(sta
     await world.assert_table_is_the_ledger_later()
 
 
+async def test_slots_that_were_a_lie_for_minutes_leave_no_hole(start: Start) -> None:
+    silent = ["getMultipleAccounts", "getSlot", "getSignaturesForAddress"]
+    faults: list[dict[str, object]] = [
+        {"kind": "slot_shift", "by": 1_000_000, "at": 30, "for": 170},
+        {"kind": "close", "at": 120},
+        {"kind": "refuse", "at": 120, "for": 25},
+        {"kind": "status", "at": 120, "for": 25, "methods": silent},
+        {"kind": "status", "at": 145, "for": 200, "methods": silent[2:]},
+    ]
+    world = await start(faults=faults)
+    await world.start_daemon()
+    await world.run(600)
+    await world.until_healed()
+    (gaps,) = await world.fetch("SELECT count(*) AS anew FROM oracle_gaps WHERE from_slot > to_slot")
+    assert gaps["anew"] == 3
+    await world.assert_table_is_the_ledger_later()
+
+
 async def test_a_chain_that_began_anew_is_watched_anew_and_what_it_forgot_is_unrecoverable(
     start: Start,
 ) -> None:
