@@ -83,7 +83,7 @@ def backfill(
         typer.Option(
             "--rate",
             min=0.1,
-            max=10_000,
+            max=1_000_000,
             help="Requests a second; default: half of what the settings allow, of a public node 2.",
         ),
     ] = None,
