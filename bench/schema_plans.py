@@ -53,9 +53,10 @@ ROLLUP = """
            min(created_at), (array_agg(slot ORDER BY created_at, slot))[1],
            max(created_at), (array_agg(slot ORDER BY created_at DESC, slot DESC))[1]
     FROM oracle_prices CROSS JOIN candle_widths() AS w
+    WHERE w.resolution = '1m'
     GROUP BY 1, 2, 3
 """
-"""What the trigger of oracle_prices would have kept, had it fired."""
+"""The minutes that the trigger of oracle_prices would have kept, had it fired."""
 
 
 class Measured(NamedTuple):
@@ -126,6 +127,8 @@ async def make_candles(connection: Any) -> None:
     """Candles of what was filled in: continuous aggregates refreshed, or the rollup."""
     if await connection.fetchval("SELECT schema_mode()") != "timescale":
         await connection.execute(ROLLUP)
+        await connection.execute("UPDATE candle_progress SET folded_until = '2020-01-01Z'")
+        await connection.execute("SELECT fold_candles(now())")
         return
     for name in ("candles_1m", "candles_1h", "candles_1d"):
         # By default ten buckets are a transaction: right for a job of each minute, thirty times slower for months.

@@ -22,7 +22,17 @@ HERE = Path(__file__).parent
 GROUPS = (
     ("Users", ("users", "user_balances", "user_stats", "risk_alerts")),
     ("Trading", ("positions", "orders", "trades", "liquidations")),
-    ("Markets", ("markets", "funding_parameters", "insurance_fund", "market_stats", "candle_rollups")),
+    (
+        "Markets",
+        (
+            "markets",
+            "funding_parameters",
+            "insurance_fund",
+            "market_stats",
+            "candle_rollups",
+            "candle_progress",
+        ),
+    ),
     (
         "Series",
         (

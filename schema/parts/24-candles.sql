@@ -1,8 +1,11 @@
 -- Candles of the oracle price: 1 m, 1 h, 1 d, kept for ever.
 --
--- With the Timescale licence they are continuous aggregates; elsewhere a rollup table that a trigger keeps, exact at
--- once, late prints included. A bucket is made of the daemon's own prints; where it has none, of other writers'
--- (`own` false: history, and rows of teams that write here too). Quarantined prints are in no candle.
+-- With the Timescale licence they are continuous aggregates; elsewhere a rollup table, exact at once, late prints
+-- included. A bucket is made of the daemon's own prints; where it has none, of other writers' (`own` false: history, and
+-- rows of teams that write here too). Quarantined prints are in no candle.
+--
+-- A trigger keeps the minutes. Hours and days are kept too once they lie wholly before candle_progress.folded_until, which
+-- upkeep() moves on; the view makes those of the last hours from minutes. So a new print costs one row, not three.
 
 CREATE TABLE IF NOT EXISTS public.candle_rollups (
     market_id   uuid           NOT NULL REFERENCES public.markets (id),
@@ -35,16 +38,36 @@ COMMENT ON COLUMN public.candle_rollups.open_slot IS 'Slot of the first print';
 COMMENT ON COLUMN public.candle_rollups.close_at IS 'Publish time of the last print';
 COMMENT ON COLUMN public.candle_rollups.close_slot IS 'Slot of the last print';
 
+CREATE TABLE IF NOT EXISTS public.candle_progress (
+    only_row        boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
+    folded_until    timestamptz NOT NULL CHECK (folded_until = date_bin('1 hour', folded_until, '2000-01-01Z'))
+);
+COMMENT ON TABLE public.candle_progress IS 'How far minutes have been folded into hours and days; one row';
+COMMENT ON COLUMN public.candle_progress.only_row IS 'Always true';
+COMMENT ON COLUMN public.candle_progress.folded_until IS 'Hours and days that end here or before stand in candle_rollups; later ones are made of its minutes';
+-- Where hours and days were kept to their last print so far, the unfinished ones are made of minutes from now on.
+WITH begun AS (
+    INSERT INTO public.candle_progress (folded_until) VALUES (date_bin('1 hour', now(), '2000-01-01Z'))
+    ON CONFLICT DO NOTHING RETURNING folded_until
+)
+DELETE FROM public.candle_rollups AS c USING begun
+WHERE c.resolution = '1h' AND c.bucket + interval '1 hour' > begun.folded_until
+   OR c.resolution = '1d' AND c.bucket + interval '1 day' > begun.folded_until;
+
 CREATE OR REPLACE FUNCTION public.candle_widths() RETURNS TABLE (resolution text, width interval)
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('1m', interval '1 minute'), ('1h', interval '1 hour'), ('1d', interval '1 day')
 $$;
 COMMENT ON FUNCTION public.candle_widths() IS 'The resolutions of candles';
 
--- Rows in the order of their key: two batches at once take the row locks in the same order.
+-- Rows in the order of their key: two batches at once take the row locks in the same order. The lock on candle_progress
+-- keeps fold_candles() waiting until this transaction's minutes can be seen, and no hour misses any of them.
 CREATE OR REPLACE FUNCTION public.keep_candles() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    folded timestamptz;
 BEGIN
+    SELECT folded_until INTO STRICT folded FROM public.candle_progress FOR SHARE;
     INSERT INTO public.candle_rollups AS c (market_id, resolution, bucket, own, open, high, low, close, n,
                                             open_at, open_slot, close_at, close_slot)
     SELECT market_id, w.resolution, date_bin(w.width, created_at, '2000-01-01Z') AS bucket, source <> 'external' AS own,
@@ -54,6 +77,7 @@ BEGIN
            max(created_at), (array_agg(slot ORDER BY created_at DESC, slot DESC))[1]
     FROM inserted CROSS JOIN public.candle_widths() AS w
     WHERE verdict IS DISTINCT FROM 'quarantined'
+      AND (w.resolution = '1m' OR date_bin(w.width, created_at, '2000-01-01Z') + w.width <= folded)
     GROUP BY 1, 2, 3, 4
     ORDER BY 1, 2, 3, 4
     ON CONFLICT (market_id, resolution, bucket, own) DO UPDATE SET
@@ -73,12 +97,15 @@ CREATE OR REPLACE FUNCTION public.remake_candles() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     kept_since timestamptz := now() - (SELECT retention FROM public.time_series WHERE table_name = 'oracle_prices');
+    folded timestamptz;
     touched record;
 BEGIN
+    SELECT folded_until INTO STRICT folded FROM public.candle_progress FOR SHARE;
     FOR touched IN
         SELECT DISTINCT market_id, w.resolution, w.width, date_bin(w.width, created_at, '2000-01-01Z') AS bucket
         FROM removed CROSS JOIN public.candle_widths() AS w
         WHERE date_bin(w.width, created_at, '2000-01-01Z') >= coalesce(kept_since, '-infinity')
+          AND (w.resolution = '1m' OR date_bin(w.width, created_at, '2000-01-01Z') + w.width <= folded)
         ORDER BY 1, 2, 4
     LOOP
         DELETE FROM public.candle_rollups AS c
@@ -97,6 +124,43 @@ BEGIN
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION public.remake_candles() IS 'Trigger of oracle_prices: makes the candles of changed or removed prints anew';
+
+-- A day is made of the hours of it that are folded, and of minutes.
+CREATE OR REPLACE VIEW public.unfolded_candles WITH (security_invoker = true) AS
+SELECT c.market_id, w.resolution, date_bin(w.width, c.bucket, '2000-01-01Z') AS bucket, c.own,
+       (array_agg(c.open ORDER BY c.open_at, c.open_slot))[1]::numeric(38,12) AS open,
+       max(c.high)::numeric(38,12) AS high, min(c.low)::numeric(38,12) AS low,
+       (array_agg(c.close ORDER BY c.close_at DESC, c.close_slot DESC))[1]::numeric(38,12) AS close, sum(c.n)::bigint AS n,
+       min(c.open_at) AS open_at, (array_agg(c.open_slot ORDER BY c.open_at, c.open_slot))[1] AS open_slot,
+       max(c.close_at) AS close_at, (array_agg(c.close_slot ORDER BY c.close_at DESC, c.close_slot DESC))[1] AS close_slot
+FROM (VALUES ('1h', interval '1 hour'), ('1d', interval '1 day')) AS w (resolution, width)
+JOIN public.candle_rollups AS c ON c.resolution = '1m' AND c.bucket >= (SELECT folded_until FROM public.candle_progress)
+    OR w.resolution = '1d' AND c.resolution = '1h'
+       AND c.bucket >= date_bin('1 day', (SELECT folded_until FROM public.candle_progress), '2000-01-01Z')
+GROUP BY c.market_id, w.resolution, date_bin(w.width, c.bucket, '2000-01-01Z'), c.own;
+COMMENT ON VIEW public.unfolded_candles IS 'Part of candles: hours and days that candle_rollups does not hold yet, as it will';
+
+CREATE OR REPLACE FUNCTION public.fold_candles(at timestamptz) RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    goal timestamptz := date_bin('1 hour', at, '2000-01-01Z');
+    made integer;
+BEGIN
+    PERFORM FROM public.candle_progress WHERE folded_until < goal FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
+    INSERT INTO public.candle_rollups (market_id, resolution, bucket, own, open, high, low, close, n,
+                                       open_at, open_slot, close_at, close_slot)
+    SELECT c.* FROM public.markets AS m
+    CROSS JOIN LATERAL (SELECT * FROM public.unfolded_candles AS u WHERE u.market_id = m.id) AS c
+    JOIN public.candle_widths() AS w USING (resolution)
+    WHERE c.bucket + w.width <= goal;
+    GET DIAGNOSTICS made = ROW_COUNT;
+    UPDATE public.candle_progress SET folded_until = goal;
+    RETURN made;
+END $$;
+COMMENT ON FUNCTION public.fold_candles(timestamptz) IS 'Part of upkeep: adds the hours and days that have ended to candle_rollups; how many';
 
 CREATE OR REPLACE PROCEDURE pg_temp.create_continuous_aggregate(resolution text, width interval)
 LANGUAGE plpgsql AS $$
@@ -159,6 +223,11 @@ BEGIN
         SELECT c.market_id, c.resolution, c.bucket, c.open, c.high, c.low, c.close, c.n
         FROM public.candle_rollups AS c
         WHERE c.own OR NOT EXISTS (SELECT FROM public.candle_rollups AS o WHERE o.market_id = c.market_id
+                                   AND o.resolution = c.resolution AND o.bucket = c.bucket AND o.own)
+        UNION ALL
+        SELECT c.market_id, c.resolution, c.bucket, c.open, c.high, c.low, c.close, c.n
+        FROM public.unfolded_candles AS c
+        WHERE c.own OR NOT EXISTS (SELECT FROM public.unfolded_candles AS o WHERE o.market_id = c.market_id
                                    AND o.resolution = c.resolution AND o.bucket = c.bucket AND o.own);
     END IF;
 END $$;

@@ -172,6 +172,12 @@ BEGIN
             RETURN QUERY SELECT series.table_name, 'busy: ' || SQLERRM, 0;
         END;
     END LOOP;
+    BEGIN
+        -- Last: writers of prints wait for it until this transaction ends.
+        RETURN QUERY SELECT 'candle_rollups', 'folded', made FROM public.fold_candles(at) AS made WHERE made > 0;
+    EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+        RETURN QUERY SELECT 'candle_rollups', 'busy: ' || SQLERRM, 0;
+    END;
 END $$;
 COMMENT ON FUNCTION public.upkeep_at(timestamptz) IS 'upkeep() as of a given time, for the owner and for tests';
 
@@ -181,7 +187,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT * FROM public.upkeep_at(clock_timestamp())
 $$;
 COMMENT ON FUNCTION public.upkeep() IS
-    'Makes partitions ahead and drops what is beyond retention; one row per thing done, or "busy: …" for what is left to the next call. Safe to call at any time, by several at once';
+    'Makes partitions ahead, drops what is beyond retention, folds candles; one row per thing done, or "busy: …" for what is left to the next call. Safe to call at any time, by several at once';
 
 CREATE OR REPLACE FUNCTION public.upkeep_due()
 RETURNS TABLE (table_name text, due text)

@@ -35,10 +35,10 @@ CALL pg_temp.protect(
           'auctions', 'auction_quotes', 'auction_settlements', 'system_events', 'risk_alerts', 'admin_users',
           'admin_audit_logs', 'statistics_due', 'migration_rejects', 'migration_changes'],
     ARRAY['markets', 'funding_parameters', 'oracle_prices', 'oracle_price_heads', 'mark_prices', 'mark_price_heads',
-          'premium_samples', 'funding_rates', 'candle_rollups', 'market_stats', 'schema_version', 'schema_settings',
+          'premium_samples', 'funding_rates', 'candle_rollups', 'candle_progress', 'market_stats', 'schema_version', 'schema_settings',
           'time_series'],
     ARRAY['active_positions', 'pending_orders', 'user_portfolio', 'risk_dashboard', 'order_book', 'market_summary',
-          'latest_oracle_prices', 'latest_mark_prices', 'candles']
+          'latest_oracle_prices', 'latest_mark_prices', 'candles', 'unfolded_candles']
 );
 DROP PROCEDURE pg_temp.protect(text[], text[], text[]);
 REVOKE ALL ON SEQUENCE public.oracle_prices_external_slot FROM PUBLIC, anon, authenticated, service_role, quantdesk_oracle;
@@ -89,8 +89,8 @@ DROP PROCEDURE pg_temp.create_policy(text, text, text, text, text);
 GRANT USAGE ON SCHEMA public TO anon, authenticated, service_role, quantdesk_oracle, quantdesk_views;
 
 GRANT SELECT ON public.markets, public.oracle_prices, public.oracle_price_heads, public.mark_prices, public.mark_price_heads,
-    public.funding_rates, public.market_stats, public.candle_rollups, public.candles, public.latest_oracle_prices,
-    public.latest_mark_prices, public.order_book, public.market_summary
+    public.funding_rates, public.market_stats, public.candle_rollups, public.candle_progress, public.unfolded_candles,
+    public.candles, public.latest_oracle_prices, public.latest_mark_prices, public.order_book, public.market_summary
     TO anon, authenticated, service_role, quantdesk_oracle;
 GRANT SELECT ON public.users, public.user_balances, public.positions, public.orders, public.trades, public.liquidations,
     public.user_stats, public.risk_alerts, public.active_positions, public.pending_orders, public.user_portfolio
@@ -126,7 +126,7 @@ BEGIN
         SELECT p.oid FROM pg_proc AS p
         WHERE p.pronamespace = 'public'::regnamespace AND regexp_replace(p.proname, '_row$', '') IN (
             'schema_mode', 'schema_setting', 'set_updated_at', 'found_insurance_fund', 'keep_oracle_price_heads',
-            'keep_mark_price_heads', 'candle_widths', 'keep_candles', 'remake_candles', 'update_user_balance',
+            'keep_mark_price_heads', 'candle_widths', 'keep_candles', 'remake_candles', 'fold_candles', 'update_user_balance',
             'unrealized_pnl', 'health_of', 'calculate_position_health', 'check_liquidation', 'round_half_even',
             'calculate_funding_rate', 'settle_auction', 'eligible_quotes', 'draw_on_insurance_fund', 'note_changed_days',
             'oracle_day', 'refresh_market_day', 'refresh_user_day', 'refresh_statistics', 'audit_change',

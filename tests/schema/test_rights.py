@@ -19,7 +19,9 @@ PUBLIC = {
     "funding_rates",
     "market_stats",
     "candle_rollups",
+    "candle_progress",
     "candles",
+    "unfolded_candles",
     "latest_oracle_prices",
     "latest_mark_prices",
     "order_book",
@@ -57,7 +59,14 @@ DAEMON_INSERTS = {
     "funding_rates",
     "system_events",
 }
-BACKEND_KEEPS = {"schema_version", "schema_settings", "time_series", "statistics_due", "candle_rollups"}
+BACKEND_KEEPS = {
+    "schema_version",
+    "schema_settings",
+    "time_series",
+    "statistics_due",
+    "candle_rollups",
+    "candle_progress",
+}
 
 
 async def _public(owner: Any) -> set[str]:
@@ -140,7 +149,14 @@ async def test_every_table_that_is_not_public_has_row_security(owner: Any) -> No
         SELECT relname::text AS name FROM pg_class
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relrowsecurity ORDER BY 1
     """)
-    views = {"candles", "latest_oracle_prices", "latest_mark_prices", "order_book", "market_summary"}
+    views = {
+        "candles",
+        "unfolded_candles",
+        "latest_oracle_prices",
+        "latest_mark_prices",
+        "order_book",
+        "market_summary",
+    }
     never_personal = {
         "funding_parameters",
         "premium_samples",

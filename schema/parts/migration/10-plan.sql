@@ -47,16 +47,17 @@ CREATE TEMPORARY TABLE migration_report (
 CREATE TEMPORARY TABLE migration_names (kind text NOT NULL, name text NOT NULL) ON COMMIT DROP;
 INSERT INTO migration_names (kind, name)
 SELECT 'table', old_name FROM migration_plan
-UNION ALL SELECT 'table', unnest(ARRAY['oracle_price_heads', 'mark_price_heads', 'candle_rollups', 'statistics_due',
+UNION ALL SELECT 'table', unnest(ARRAY['oracle_price_heads', 'mark_price_heads', 'candle_rollups', 'candle_progress', 'statistics_due',
                                        'schema_version', 'schema_settings', 'time_series'])
 UNION ALL SELECT 'view', unnest(ARRAY['active_positions', 'pending_orders', 'market_summary', 'user_portfolio',
-                                      'risk_dashboard', 'order_book', 'latest_oracle_prices', 'latest_mark_prices', 'candles'])
+                                      'risk_dashboard', 'order_book', 'latest_oracle_prices', 'latest_mark_prices', 'candles',
+                                      'unfolded_candles'])
 UNION ALL SELECT 'type', unnest(ARRAY['kyc_status', 'risk_level', 'position_side', 'trade_side', 'order_type', 'order_status',
                                       'funding_type', 'liquidation_type', 'settlement_type', 'auction_side', 'event_severity',
                                       'admin_role', 'oracle_source', 'oracle_verdict'])
 UNION ALL SELECT 'function', unnest(ARRAY['update_user_balance', 'calculate_position_health', 'calculate_funding_rate',
     'check_liquidation', 'update_updated_at_column', 'set_updated_at', 'schema_mode', 'schema_setting', 'found_insurance_fund',
-    'keep_oracle_price_heads', 'keep_mark_price_heads', 'candle_widths', 'keep_candles', 'remake_candles', 'unrealized_pnl',
+    'keep_oracle_price_heads', 'keep_mark_price_heads', 'candle_widths', 'keep_candles', 'remake_candles', 'fold_candles', 'unrealized_pnl',
     'health_of', 'round_half_even', 'settle_auction', 'eligible_quotes', 'draw_on_insurance_fund', 'note_changed_days',
     'oracle_day', 'refresh_market_day', 'refresh_user_day', 'refresh_statistics', 'audit_change', 'without_secrets',
     'series_partitions', 'add_partition', 'guard_partition', 'attach_edge', 'found_partitions', 'split_future',
