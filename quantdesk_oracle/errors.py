@@ -12,6 +12,7 @@
     │       ├── NodeBehindError                it lags (-32005, -32016)
     │       └── NodeProtocolError              it answers what nobody can read
     │           └── NodeRefusesError                   it has no such method, now or later
+    │               └── TransactionVersionError                it has a transaction that is too new for us (-32015)
     └── WorkerError                  1    a worker of the daemon died unexpectedly
 
 A message says what was wrong, with which value, and what to do next. It never holds a secret.
@@ -119,6 +120,10 @@ class NodeProtocolError(NodeError):
 
 class NodeRefusesError(NodeProtocolError):
     """The node does not offer what was asked; asking again will not help."""
+
+
+class TransactionVersionError(NodeRefusesError):
+    """A transaction of a version that nobody here can read: of this one alone the node says nothing."""
 
 
 class WorkerError(OracleError):

@@ -6,6 +6,7 @@ Live requests go to the endpoint in use; history is read with what its budget le
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -36,7 +37,7 @@ from solders.rpc.requests import (
 from solders.signature import Signature
 from solders.transaction_status import UiTransactionEncoding
 
-from quantdesk_oracle.errors import NodeError, NodeProtocolError, RateLimitedError
+from quantdesk_oracle.errors import NodeError, NodeProtocolError, RateLimitedError, TransactionVersionError
 from quantdesk_oracle.model import SECOND
 from quantdesk_oracle.pyth.addresses import GENESIS_HASHES
 from quantdesk_oracle.sources import wire
@@ -172,7 +173,7 @@ class RpcClient:
         return listed
 
     async def transaction(self, signature: str) -> wire.Transaction | None:
-        """One transaction; None where no endpoint has it any more. Raises NodeError."""
+        """One transaction; None where no endpoint has it any more, or has it as we can read it. Raises NodeError."""
         config = RpcTransactionConfig(
             encoding=UiTransactionEncoding.Json,
             commitment=self._history_commitment,
@@ -181,9 +182,9 @@ class RpcClient:
         request = GetTransaction(Signature.from_string(signature), config)
         for rank in range(len(self.endpoints)):
             at = self.endpoints.follower(rank)
-            found: wire.Transaction | None = await self._spare(
-                "getTransaction", request, wire.OPTIONAL_TRANSACTION, at
-            )
+            found: wire.Transaction | None = None
+            with contextlib.suppress(TransactionVersionError):
+                found = await self._spare("getTransaction", request, wire.OPTIONAL_TRANSACTION, at)
             if found is not None:
                 return found
         return None

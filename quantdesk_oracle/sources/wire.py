@@ -18,12 +18,14 @@ from quantdesk_oracle.errors import (
     NodeProtocolError,
     NodeRefusesError,
     RateLimitedError,
+    TransactionVersionError,
 )
 from quantdesk_oracle.pyth.addresses import SYSTEM_PROGRAM
 
 _BEHIND = (-32005, -32016)
 _RATE_LIMITED = 429
 _METHOD_NOT_FOUND = -32601
+_VERSION_NOT_SUPPORTED = -32015
 _T = TypeVar("_T")
 
 
@@ -204,4 +206,6 @@ def error_of(body: Any, endpoint: str) -> NodeError:
         return NodeBehindError(f"{endpoint} is behind: {text} ({code})")
     if code == _METHOD_NOT_FOUND:
         return NodeRefusesError(f"{endpoint} has no such method: {text} ({code})")
+    if code == _VERSION_NOT_SUPPORTED:
+        return TransactionVersionError(f"{endpoint} has it in another version: {text} ({code})")
     return NodeProtocolError(f"{endpoint} refuses: {text} ({code})")

@@ -92,6 +92,13 @@ async def test_429_inside_an_http_200_is_waited_for_as_long_as_the_header_says(
         await sources(node).client.accounts([FEED])
 
 
+async def test_a_transaction_of_a_later_version_is_none_that_can_be_had(
+    node: FaultyNode, sources: Make
+) -> None:
+    node.http = [error_of(-32015, "Transaction version (1) is not supported by the requesting client")]
+    assert await sources(node).client.transaction("1" * 64) is None
+
+
 async def test_a_retry_after_is_ten_minutes_at_most(node: FaultyNode, sources: Make) -> None:
     node.http = [raw(b"", 429, Retry_After="1e300")]
     with pytest.raises(RateLimitedError) as caught:
