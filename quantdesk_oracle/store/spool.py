@@ -224,8 +224,10 @@ class Spool:
         return gone, freed
 
     def _holds_anything(self) -> bool:
-        query = "SELECT EXISTS (SELECT 1 FROM spooled) OR EXISTS (SELECT 1 FROM gaps)"
-        return bool(self._ensure_open().execute(query).fetchone()[0])
+        found = self._ensure_open().execute(
+            "SELECT EXISTS (SELECT 1 FROM spooled) OR EXISTS (SELECT 1 FROM gaps)"
+        )
+        return bool(found.fetchone()[0])
 
     def _oldest(self, kind: str, limit: int) -> list[Spooled]:
         rows = self._ensure_open().execute(
