@@ -125,6 +125,13 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION public.remake_candles() IS 'Trigger of oracle_prices: makes the candles of changed or removed prints anew';
 
+-- A function, called as it is: the planner asks it, and knows how few the minutes are.
+CREATE OR REPLACE FUNCTION public.candles_folded_until() RETURNS timestamptz
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT folded_until FROM public.candle_progress
+$$;
+COMMENT ON FUNCTION public.candles_folded_until() IS 'Part of candles: candle_progress.folded_until';
+
 -- A day is made of the hours of it that are folded, and of minutes.
 CREATE OR REPLACE VIEW public.unfolded_candles WITH (security_invoker = true) AS
 SELECT c.market_id, w.resolution, date_bin(w.width, c.bucket, '2000-01-01Z') AS bucket, c.own,
@@ -134,9 +141,9 @@ SELECT c.market_id, w.resolution, date_bin(w.width, c.bucket, '2000-01-01Z') AS 
        min(c.open_at) AS open_at, (array_agg(c.open_slot ORDER BY c.open_at, c.open_slot))[1] AS open_slot,
        max(c.close_at) AS close_at, (array_agg(c.close_slot ORDER BY c.close_at DESC, c.close_slot DESC))[1] AS close_slot
 FROM (VALUES ('1h', interval '1 hour'), ('1d', interval '1 day')) AS w (resolution, width)
-JOIN public.candle_rollups AS c ON c.resolution = '1m' AND c.bucket >= (SELECT folded_until FROM public.candle_progress)
+JOIN public.candle_rollups AS c ON c.resolution = '1m' AND c.bucket >= public.candles_folded_until()
     OR w.resolution = '1d' AND c.resolution = '1h'
-       AND c.bucket >= date_bin('1 day', (SELECT folded_until FROM public.candle_progress), '2000-01-01Z')
+       AND c.bucket >= date_bin('1 day', public.candles_folded_until(), '2000-01-01Z')
 GROUP BY c.market_id, w.resolution, date_bin(w.width, c.bucket, '2000-01-01Z'), c.own;
 COMMENT ON VIEW public.unfolded_candles IS 'Part of candles: hours and days that candle_rollups does not hold yet, as it will';
 
@@ -226,9 +233,8 @@ BEGIN
                                    AND o.resolution = c.resolution AND o.bucket = c.bucket AND o.own)
         UNION ALL
         SELECT c.market_id, c.resolution, c.bucket, c.open, c.high, c.low, c.close, c.n
-        FROM public.unfolded_candles AS c
-        WHERE c.own OR NOT EXISTS (SELECT FROM public.unfolded_candles AS o WHERE o.market_id = c.market_id
-                                   AND o.resolution = c.resolution AND o.bucket = c.bucket AND o.own);
+        FROM (SELECT DISTINCT ON (market_id, resolution, bucket) market_id, resolution, bucket, open, high, low, close, n
+              FROM public.unfolded_candles ORDER BY market_id, resolution, bucket, own DESC) AS c;
     END IF;
 END $$;
 COMMENT ON VIEW public.candles IS 'Candles of the oracle price: market_id, resolution (1m, 1h, 1d), bucket (start, UTC), open, high, low, close (quote units), n (prints)';

@@ -89,8 +89,8 @@ DROP PROCEDURE pg_temp.create_policy(text, text, text, text, text);
 GRANT USAGE ON SCHEMA public TO anon, authenticated, service_role, quantdesk_oracle, quantdesk_views;
 
 GRANT SELECT ON public.markets, public.oracle_prices, public.oracle_price_heads, public.mark_prices, public.mark_price_heads,
-    public.funding_rates, public.market_stats, public.candle_rollups, public.candle_progress, public.unfolded_candles,
-    public.candles, public.latest_oracle_prices, public.latest_mark_prices, public.order_book, public.market_summary
+    public.funding_rates, public.market_stats, public.candle_rollups, public.unfolded_candles, public.candles,
+    public.latest_oracle_prices, public.latest_mark_prices, public.order_book, public.market_summary
     TO anon, authenticated, service_role, quantdesk_oracle;
 GRANT SELECT ON public.users, public.user_balances, public.positions, public.orders, public.trades, public.liquidations,
     public.user_stats, public.risk_alerts, public.active_positions, public.pending_orders, public.user_portfolio
@@ -126,8 +126,8 @@ BEGIN
         SELECT p.oid FROM pg_proc AS p
         WHERE p.pronamespace = 'public'::regnamespace AND regexp_replace(p.proname, '_row$', '') IN (
             'schema_mode', 'schema_setting', 'set_updated_at', 'found_insurance_fund', 'keep_oracle_price_heads',
-            'keep_mark_price_heads', 'candle_widths', 'keep_candles', 'remake_candles', 'fold_candles', 'update_user_balance',
-            'unrealized_pnl', 'health_of', 'calculate_position_health', 'check_liquidation', 'round_half_even',
+            'keep_mark_price_heads', 'candle_widths', 'keep_candles', 'remake_candles', 'fold_candles',
+            'candles_folded_until', 'update_user_balance', 'unrealized_pnl', 'health_of', 'calculate_position_health', 'check_liquidation', 'round_half_even',
             'calculate_funding_rate', 'settle_auction', 'eligible_quotes', 'draw_on_insurance_fund', 'note_changed_days',
             'oracle_day', 'refresh_market_day', 'refresh_user_day', 'refresh_statistics', 'audit_change',
             'without_secrets', 'series_partitions', 'add_partition', 'guard_partition', 'attach_edge',
@@ -139,7 +139,7 @@ BEGIN
                        function);
     END LOOP;
 END $$;
-GRANT EXECUTE ON FUNCTION public.schema_setting(text)
+GRANT EXECUTE ON FUNCTION public.schema_setting(text), public.candles_folded_until()
     TO anon, authenticated, service_role, quantdesk_oracle, quantdesk_views;
 GRANT EXECUTE ON FUNCTION public.unrealized_pnl(public.position_side, numeric, numeric, numeric),
     public.health_of(numeric, numeric, numeric, numeric, integer), public.calculate_position_health(uuid),

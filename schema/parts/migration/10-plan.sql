@@ -57,7 +57,8 @@ UNION ALL SELECT 'type', unnest(ARRAY['kyc_status', 'risk_level', 'position_side
                                       'admin_role', 'oracle_source', 'oracle_verdict'])
 UNION ALL SELECT 'function', unnest(ARRAY['update_user_balance', 'calculate_position_health', 'calculate_funding_rate',
     'check_liquidation', 'update_updated_at_column', 'set_updated_at', 'schema_mode', 'schema_setting', 'found_insurance_fund',
-    'keep_oracle_price_heads', 'keep_mark_price_heads', 'candle_widths', 'keep_candles', 'remake_candles', 'fold_candles', 'unrealized_pnl',
+    'keep_oracle_price_heads', 'keep_mark_price_heads', 'candle_widths', 'keep_candles', 'remake_candles', 'fold_candles',
+    'candles_folded_until', 'unrealized_pnl',
     'health_of', 'round_half_even', 'settle_auction', 'eligible_quotes', 'draw_on_insurance_fund', 'note_changed_days',
     'oracle_day', 'refresh_market_day', 'refresh_user_day', 'refresh_statistics', 'audit_change', 'without_secrets',
     'series_partitions', 'add_partition', 'guard_partition', 'attach_edge', 'found_partitions', 'split_future',

@@ -16,7 +16,7 @@ DO $$
 DECLARE
     t record;
     readable text[] := ARRAY['markets', 'oracle_prices', 'oracle_price_heads', 'mark_prices', 'mark_price_heads', 'funding_rates',
-                             'market_stats', 'candle_rollups', 'candle_progress'];
+                             'market_stats', 'candle_rollups'];
     own text[] := ARRAY['users', 'user_balances', 'positions', 'orders', 'trades', 'liquidations', 'user_stats', 'risk_alerts'];
 BEGIN
     FOR t IN SELECT c.oid, c.relname, c.relrowsecurity FROM pg_class AS c
