@@ -29,7 +29,23 @@ NAME = "pipeline"
 FEEDS = 2_000
 CALM = (10, 1_000, 5_000)
 """Updates a second that latency is told for."""
-CLIMB = (250, 500, 1_000, 1_500, 2_000, 3_000, 4_000, 5_000, 6_500, 8_000, 10_000, 12_500, 15_000, 20_000)
+CLIMB = (
+    250,
+    500,
+    1_000,
+    1_500,
+    2_000,
+    3_000,
+    4_000,
+    5_000,
+    6_500,
+    8_000,
+    10_000,
+    12_500,
+    15_000,
+    20_000,
+    25_000,
+)
 _MOMENT = 1.0
 """Seconds that the last prints of a pace may take to be committed."""
 _PATIENCE = 90.0
@@ -198,7 +214,7 @@ def _cpu(runs: dict[str, list[Run]]) -> Case:
 
 
 def _median(runs: list[Run], side: str) -> float:
-    return statistics.median(getattr(run.busiest, side) for run in runs)
+    return float(statistics.median(getattr(run.busiest, side) for run in runs))
 
 
 def _latencies(runs: list[Run]) -> list[Case]:
