@@ -13,8 +13,12 @@ was posted in a slot far before it, tells; then the watch begins anew, with a ga
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
+from math import inf
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -210,14 +214,17 @@ class WatchWorker:
         """Those that a print is younger than which is of a slot so far before them that no lag explains it."""
         now = self._clock.now()
         newest = [state.index.look(now, slot).update for state in self._markets if not state.market.on_hermes]
-        prints = [update for update in newest if update is not None and update.slot <= slot]
+        prints = sorted(
+            (update.publish_time * SECOND, update.slot)
+            for update in newest
+            if update is not None and update.slot <= slot
+        )
+        # The lowest slot of each print and all younger ones; where there is none, none is too low.
+        lowest = [inf, *accumulate((posted for _, posted in reversed(prints)), min)][::-1]
         return [
             mark
             for mark in marks
-            if any(
-                update.slot < mark.watched_slot - SLACK and update.publish_time * SECOND > mark.watched_at
-                for update in prints
-            )
+            if lowest[bisect_right(prints, mark.watched_at, key=itemgetter(0))] < mark.watched_slot - SLACK
         ]
 
     async def _gaps_after(self, slot: int, keys: frozenset[FeedKey]) -> list[Gap]:
