@@ -26,6 +26,8 @@ from quantdesk_oracle.localnet import DEFAULT_FEEDS
 from tests.postgres import PostgresServer
 
 NAME = "backfill"
+UNLIMITED = 100_000
+"""Requests in ten seconds, and a second: more than there are."""
 _OURS, _PLAIN = "quantdesk-oracle backfill", "solana-py + anchorpy + executemany"
 
 
@@ -45,10 +47,10 @@ def run(plan: Plan) -> list[Case]:
 def _cases(one: PostgresServer, node: dict[str, str], folder: Path, rounds: int) -> list[Case]:
     config = folder / "quantdesk.toml"
     markets = "".join(MARKET.format(feed.market, feed.feed_id.hex()) for feed in DEFAULT_FEEDS)
-    config.write_text(ENDPOINT.format(**node).replace("3_000", "100_000") + markets)
+    config.write_text(ENDPOINT.format(**node, requests=UNLIMITED, of_a_method=UNLIMITED) + markets)
     since = datetime.fromtimestamp(int(node["since"]), UTC).isoformat()
     ours = [
-        PROGRAM, "backfill", "--all", "--from", since, "--rate", "100000", "--json",
+        PROGRAM, "backfill", "--all", "--from", since, "--rate", str(UNLIMITED), "--json",
         "--config", config, "--state-dir", folder / "state",
     ]  # fmt: skip
     plain = [
