@@ -61,13 +61,14 @@ $$;
 COMMENT ON FUNCTION public.candle_widths() IS 'The resolutions of candles';
 
 -- Rows in the order of their key: two batches at once take the row locks in the same order. The lock on candle_progress
--- keeps fold_candles() waiting until this transaction's minutes can be seen, and no hour misses any of them.
+-- keeps fold_candles() waiting until this transaction's minutes can be seen, and no hour misses any of them. Without that row,
+-- as in a copy of the schema alone, minutes are kept all the same: no print is ever refused for a candle.
 CREATE OR REPLACE FUNCTION public.keep_candles() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     folded timestamptz;
 BEGIN
-    SELECT folded_until INTO STRICT folded FROM public.candle_progress FOR SHARE;
+    SELECT folded_until INTO folded FROM public.candle_progress FOR SHARE;
     INSERT INTO public.candle_rollups AS c (market_id, resolution, bucket, own, open, high, low, close, n,
                                             open_at, open_slot, close_at, close_slot)
     SELECT market_id, w.resolution, date_bin(w.width, created_at, '2000-01-01Z') AS bucket, source <> 'external' AS own,
@@ -100,7 +101,7 @@ DECLARE
     folded timestamptz;
     touched record;
 BEGIN
-    SELECT folded_until INTO STRICT folded FROM public.candle_progress FOR SHARE;
+    SELECT folded_until INTO folded FROM public.candle_progress FOR SHARE;
     FOR touched IN
         SELECT DISTINCT market_id, w.resolution, w.width, date_bin(w.width, created_at, '2000-01-01Z') AS bucket
         FROM removed CROSS JOIN public.candle_widths() AS w

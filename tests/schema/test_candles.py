@@ -135,6 +135,15 @@ async def test_a_snapshot_from_before_a_folding_is_told_to_begin_anew(
     await _exact(owner)
 
 
+async def test_without_its_progress_no_print_is_refused(owner: Any) -> None:
+    await owner.execute("DELETE FROM candle_progress")
+    await _print(owner, NOW + timedelta(minutes=5), 1, 100)
+    await owner.execute("UPDATE oracle_prices SET price = 101")
+    assert await owner.fetchval("SELECT close FROM candles WHERE resolution = '1m'") == 101
+    await schema.apply(owner)
+    await _exact(owner)
+
+
 async def test_candles_that_were_kept_to_their_last_print_are_taken_over(owner: Any) -> None:
     """As an older schema has left them, with hours and days that have not ended."""
     for minutes in (-180, -1, 5, 65):
