@@ -37,8 +37,7 @@ async def until_healed(
     expected = await _expected(dsn, ledger, markets)
     while time.monotonic() < deadline:
         found = {row[:3] for row in await world.prints(dsn)}
-        first = min(row[2] for row in found)
-        missing = {row for row in expected if row[2] >= first} - found
+        missing = expected & {row[:3] for row in truth.pushed_since(ledger, found)} - found
         if not missing:
             return
         await asyncio.sleep(1)
@@ -49,8 +48,8 @@ async def _expected(dsn: str, ledger: Path, markets: Sequence[str]) -> set[tuple
     async with world.connected(dsn) as connection:
         # The server's clock, which may be a faster one than ours.
         now = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
-    settled = [line for line in truth.ledger_rows(ledger) if line["publish_time"] < now - UNSETTLED_SECONDS]
-    return {row[:3] for row in map(truth.expected_print, settled) if row[0] in markets}
+    settled = [row for row in truth.pushed_since(ledger, []) if row[1].timestamp() < now - UNSETTLED_SECONDS]
+    return {row[:3] for row in settled if row[0] in markets}
 
 
 async def seconds_without_mark(dsn: str, symbol: str) -> tuple[int, list[int]]:

@@ -73,6 +73,4 @@ async def test_names_that_cannot_be_resolved_for_a_while_cost_no_print(
     said = "".join(str(line) for line in errors(1))
     assert "Temporary failure in name resolution" in said
     stored = await world.prints(dsn)
-    first = min(row[2] for row in stored)
-    pushed = [truth.expected_print(line) for line in truth.ledger_rows(node.ledger) if line["slot"] >= first]
-    assert sorted(stored) == sorted(pushed)
+    assert sorted(stored) == sorted(truth.pushed_since(node.ledger, stored))

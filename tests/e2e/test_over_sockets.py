@@ -103,14 +103,13 @@ async def until_watched(dsn: str) -> None:
 
 async def until_table_is_the_ledger(dsn: str, node: world.Node, within: float = 120) -> int:
     """Until all that had been pushed by now, from the table's first row on, is there; how many prints that is."""
-    pushed = {truth.expected_print(line) for line in truth.ledger_rows(node.ledger)}
+    pushed = set(truth.pushed_since(node.ledger, []))
     missing: set[Any] = set()
     try:
         async with asyncio.timeout(within), world.connected(dsn) as connection:
             while True:
                 stored = set(await truth.stored_prints(connection))
-                first = min(row[2] for row in stored)
-                wanted = {row for row in pushed if row[2] >= first}
+                wanted = pushed & set(truth.pushed_since(node.ledger, stored))
                 if not (missing := wanted - stored):
                     return len(wanted)
                 await asyncio.sleep(0.5)

@@ -38,7 +38,7 @@ class Chain:
         """End the chain; every print that it has ever had."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(timeout=20)
-        return sorted(truth.expected_print(line) for line in truth.ledger_rows(self.ledger))
+        return sorted(truth.pushed_since(self.ledger, []))
 
 
 @pytest.fixture
@@ -89,23 +89,22 @@ async def test_what_was_pushed_while_a_killed_daemon_was_down_is_healed(
         daemon.wait()
         await asyncio.sleep(pause)  # the chain goes on: that it does is what is tested
         daemon = program(*arguments, **chain.variables)
-        before = {truth.expected_print(line) for line in truth.ledger_rows(chain.ledger)}
+        before = set(truth.pushed_since(chain.ledger, []))
 
         async def healed(connection: asyncpg.Connection, before: set[tuple[Any, ...]] = before) -> bool:
             stored = set(await truth.stored_prints(connection))
-            first = min(row[2] for row in stored)
-            return {row for row in before if row[2] >= first} <= stored
+            return before & set(truth.pushed_since(chain.ledger, stored)) <= stored
 
         await stored_until(state_dir, healed)
-    first = (await prints_in(state_dir))[0][2]
     daemon.send_signal(signal.SIGTERM)
     out, _ = daemon.communicate(timeout=20)
     assert daemon.returncode == 0
     assert json.loads(out)["rows"]["oracle_prices"] > 0
     stored = await prints_in(state_dir)
     newest = max(row[2] for row in stored)
-    pushed = chain.freeze()
-    assert stored == [row for row in pushed if first <= row[2] < newest or row in stored]
+    chain.freeze()
+    pushed = sorted(truth.pushed_since(chain.ledger, stored))
+    assert stored == [row for row in pushed if row[2] < newest or row in stored]
 
 
 async def test_a_backfill_that_is_killed_again_and_again_fills_an_empty_table(

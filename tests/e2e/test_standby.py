@@ -80,8 +80,7 @@ async def test_daemons_go_on_at_the_promoted_standby_and_no_print_is_missing(
         await world.until_spool_is_empty(daemon)
     await world.until_count(standby.dsn(), "oracle_prices", len(committed) + 60)
     await world.until_gaps_are_closed(standby.dsn())
-    first = min(row[2] for row in await world.prints(standby.dsn()))
-    pushed = [truth.expected_print(line) for line in truth.ledger_rows(node.ledger) if line["slot"] >= first]
+    pushed = truth.pushed_since(node.ledger, await world.prints(standby.dsn()))
     async with asyncio.timeout(90):
         while not set(pushed) <= set(await world.prints(standby.dsn())):  # noqa: ASYNC110
             await asyncio.sleep(1)
