@@ -98,7 +98,7 @@ def print_imported(summary: dict[str, Any], *, as_json: bool) -> None:
 
 
 async def _export(settings: Settings, file: Path, symbols: list[str] | None, start: int, end: int) -> int:
-    from quantdesk_oracle.cli.backfill import open_database
+    from quantdesk_oracle.cli.databases import open_database
     from quantdesk_oracle.store.markets import read_markets
     from quantdesk_oracle.store.price_files import exported_rows, writing
 
@@ -119,7 +119,7 @@ async def _export(settings: Settings, file: Path, symbols: list[str] | None, sta
 async def _import(
     settings: Settings, file: Path, symbols: list[str] | None, *, dry_run: bool
 ) -> dict[str, Any]:
-    from quantdesk_oracle.cli.backfill import open_database
+    from quantdesk_oracle.cli.databases import open_database
 
     chosen = [market for market in settings.markets if not symbols or market.symbol in symbols]
     async with open_database(settings) as database:

@@ -15,7 +15,7 @@ import pytest
 
 from quantdesk_oracle.store import schema
 from quantdesk_oracle.store.embedded import EmbeddedServer
-from tests.e2e import truth
+from tests.e2e import truth, world
 from tests.e2e.conftest import Program, stored_until
 
 
@@ -133,3 +133,21 @@ async def test_a_backfill_that_is_killed_again_and_again_fills_an_empty_table(
     newest = max(row[2] for row in stored)
     assert len(stored) >= 60
     assert stored == [row for row in pushed if row[2] < newest or row in stored]
+
+
+async def test_a_backfill_from_another_networks_node_says_so_and_leaves_no_connection(
+    program: Program, state_dir: Path, tmp_path: Path, config: Path
+) -> None:
+    node = await world.start_node(program, tmp_path / "devnet", "--genesis", "devnet")
+    connection = await asyncpg.connect(EmbeddedServer(state_dir).start())
+    await schema.apply(connection)
+    await connection.close()
+    backfill = program(
+        "backfill", "--all", "--from", "1h", "--state-dir", state_dir, "--config", config,
+        RPC_URL=node.variables["RPC_URL"], SOLANA_NETWORK="mainnet-beta", DATABASE_URL="embedded",
+        PYTHONWARNINGS="always::ResourceWarning",
+    )  # fmt: skip
+    await asyncio.to_thread(backfill.communicate, timeout=60)
+    said = (tmp_path / "stderr-1").read_text()
+    assert (backfill.returncode, "serves devnet, SOLANA_NETWORK says mainnet-beta" in said) == (69, True)
+    assert "ResourceWarning" not in said

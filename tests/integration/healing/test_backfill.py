@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from quantdesk_oracle.cli.backfill_report import summary_of
 from quantdesk_oracle.ops.metrics import Metrics
 from quantdesk_oracle.sources.rpc import RpcClient
 from quantdesk_oracle.store.markets import read_markets
@@ -134,7 +135,6 @@ def test_what_is_left_of_a_span(covered: tuple[int, int], left: list[tuple[int, 
 
 
 def test_a_summary_is_json() -> None:
-    from quantdesk_oracle.cli.backfill import _feed_summary
-
     report = FeedReport("BTC-PERP", "BTC-PERP/core", "account", Span(0, 10))
-    assert json.loads(json.dumps(_feed_summary(report)))["complete"] is False
+    summary = summary_of([report], Span(0, 10), requests=1, retries=0, dry_run=False)
+    assert json.loads(json.dumps(summary))["feeds"][0]["complete"] is False

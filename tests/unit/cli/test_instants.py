@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from quantdesk_oracle.cli.backfill import _at_rate
+from quantdesk_oracle.cli.backfill_run import at_rate
 from quantdesk_oracle.cli.gaps import _write
 from quantdesk_oracle.cli.instants import parse_instant
 from quantdesk_oracle.config import load_settings
@@ -52,7 +52,7 @@ def test_an_instant_that_there_is_not_is_refused(text: str) -> None:
 def test_a_backfill_leaves_half_of_the_limits_to_a_daemon_unless_it_is_told_a_rate(
     rate: float | None, of_one_method: int
 ) -> None:
-    settings = _at_rate(load_settings(database="postgresql://localhost/none"), rate)
+    settings = at_rate(load_settings(database="postgresql://localhost/none"), rate)
     assert [one.method_requests for one in settings.node.endpoints] == [of_one_method]
 
 
