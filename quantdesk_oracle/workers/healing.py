@@ -31,8 +31,8 @@ from quantdesk_oracle.store.gaps import (
     save_gaps,
     unfinished_gaps,
 )
+from quantdesk_oracle.workers.gap_notes import range_of
 from quantdesk_oracle.workers.history_reader import Ended, HistoryReader, Step, Tally
-from quantdesk_oracle.workers.watch import range_of
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock

@@ -25,7 +25,8 @@ from quantdesk_oracle.store.gaps import (
     read_watermarks_behind,
     unfinished_gaps,
 )
-from quantdesk_oracle.workers.watch import FORGOTTEN_SECONDS, MOVE_SECONDS, give_up, keep_looking, note_gaps
+from quantdesk_oracle.workers.gap_notes import give_up, note_gaps
+from quantdesk_oracle.workers.watch import FORGOTTEN_SECONDS, MOVE_SECONDS, keep_looking
 
 if TYPE_CHECKING:
     from quantdesk_oracle.clock import Clock
