@@ -22,6 +22,16 @@ class Clock(Protocol):
         """Wait until the clock shows ``instant`` (µs) or later."""
 
 
+async def sleep_unless(event: asyncio.Event, clock: Clock, seconds: float) -> None:
+    """Wait that long, or until ``event`` is set."""
+    sleeping, asked = asyncio.ensure_future(clock.sleep(seconds)), asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({sleeping, asked}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        sleeping.cancel()
+        asked.cancel()
+
+
 class SystemClock:
     """The machine's clock."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from quantdesk_oracle.clock import sleep_unless
 from quantdesk_oracle.errors import NodeProtocolError
 from quantdesk_oracle.model import Observation, Source
 from quantdesk_oracle.sources.follow import follow
@@ -68,7 +69,7 @@ class Poller:
             if self.failing is not None:
                 log.info("polling.restored", endpoint=self._client.endpoint)
                 self.failing = None
-            await self._until_next()
+            await sleep_unless(self._asked, self._clock, self._interval)
 
     def lost(self, error: NodeError, wait: float) -> None:
         """A poll has failed."""
@@ -102,12 +103,3 @@ class Poller:
         owner = state.owner if state is not None else ""
         self._sink.observe(Observation(pubkey, owner, data, Source.POLL, received))
         self._on_read(pubkey, data)
-
-    async def _until_next(self) -> None:
-        sleeping = asyncio.ensure_future(self._clock.sleep(self._interval))
-        asked = asyncio.ensure_future(self._asked.wait())
-        try:
-            await asyncio.wait({sleeping, asked}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            asked.cancel()

@@ -5,6 +5,7 @@ Rows are JSON there, so that a newer version of the program reads what an older 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -52,6 +53,8 @@ class Backlog:
         self._clock = clock
         self._metrics = metrics
         self._last: dict[str, int] = {}
+        self.grown = asyncio.Event()
+        """Set when this process has kept rows here; whoever moves them clears it."""
 
     @property
     def rows(self) -> int:
@@ -95,6 +98,7 @@ class Backlog:
         seqs = await self._spool.put(spooled)
         for row in spooled:
             self._last[row.kind] = max(self._last.get(row.kind, row.instant), row.instant)
+        self.grown.set()
         self._measure()
         return seqs
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from quantdesk_oracle.clock import sleep_unless
 from quantdesk_oracle.errors import DatabaseError
 from quantdesk_oracle.model import SECOND, Severity
 from quantdesk_oracle.store.backlog import KINDS, Backlog, Waiting
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from quantdesk_oracle.workers.journal import Journal
 
 log = structlog.get_logger("workers.drain")
-CHECK_SECONDS = 0.5
-LONGEST_WAIT = 5.0
+LOOK_SECONDS = 5.0
+"""How often it is looked for what another daemon has left in the directory; one's own rows are moved at once."""
+FIRST_WAIT, LONGEST_WAIT = 1.0, 5.0
 """Seconds between two attempts while the database is away, unless its error asks for more."""
 
 Outlet = Callable[[Sequence[Any]], Awaitable[None]]
@@ -58,20 +60,22 @@ class DrainWorker:
         while True:
             try:
                 await self.drain()
-                self._failures = 0
-                wait = CHECK_SECONDS
             except (DatabaseError, SpoolError) as error:
                 self._failures += 1
                 wait = max(
-                    min(CHECK_SECONDS * 2 ** min(self._failures, 10), LONGEST_WAIT),
+                    min(FIRST_WAIT * 2 ** min(self._failures - 1, 10), LONGEST_WAIT),
                     getattr(error, "retry_after", 0.0),
                 )
                 if self._failures == 1:
                     log.info("drain.stopped", cause=str(error), rows=self._backlog.rows)
-            await self._clock.sleep(wait)
+                await self._clock.sleep(wait)
+            else:
+                self._failures = 0
+                await sleep_unless(self._backlog.grown, self._clock, LOOK_SECONDS)
 
     async def drain(self) -> None:
         """Move all that lies there now. Raises DatabaseError, SpoolError: the rest stays."""
+        self._backlog.grown.clear()
         if not await self._backlog.holds_anything():
             return
         before, started = self.drained, time.monotonic()

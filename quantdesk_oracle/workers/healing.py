@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
+from quantdesk_oracle.clock import sleep_unless
 from quantdesk_oracle.errors import DatabaseError, NodeRefusesError
 from quantdesk_oracle.model import SECOND, Severity, Source
 from quantdesk_oracle.retry import until_it_works
@@ -126,7 +127,7 @@ class HealingWorker:
                     if abs(now - self._swept_at) >= self._sweep_interval:  # set back counts, too
                         self._swept_at = now
                         await self.sweep()
-            await self._until_asked()
+            await sleep_unless(self._asked, self._clock, LOOK_SECONDS)
 
     async def heal_newest(self) -> None:
         """Heal gap after gap, the newest first, until there is none."""
@@ -267,15 +268,6 @@ class HealingWorker:
         if (state := self._markets.by_symbol.get(key.market)) is None:
             raise _PutAsideError
         return state.market
-
-    async def _until_asked(self) -> None:
-        sleeping = asyncio.ensure_future(self._clock.sleep(LOOK_SECONDS))
-        asked = asyncio.ensure_future(self._asked.wait())
-        try:
-            await asyncio.wait({sleeping, asked}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            asked.cancel()
 
 
 def _not_kept(missing: int) -> str:

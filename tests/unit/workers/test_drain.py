@@ -15,7 +15,7 @@ from quantdesk_oracle.ops.metrics import Metrics
 from quantdesk_oracle.store.backlog import KINDS, Backlog
 from quantdesk_oracle.store.faults import DatabaseTroubleError, Kind
 from quantdesk_oracle.store.spool import ROW_OVERHEAD, Spool
-from quantdesk_oracle.workers.drain import DrainWorker
+from quantdesk_oracle.workers.drain import LOOK_SECONDS, DrainWorker
 from tests.clock import VirtualClock
 from tests.rows import a_mark, a_print
 
@@ -180,3 +180,34 @@ async def test_what_was_given_up_at_the_cap_is_told_once(tmp_path: Path) -> None
     assert told["rows"] == 20 - len(world.stored)
     assert told["last"] - told["first"] == told["rows"] - 1
     await world.backlog.close()
+
+
+async def test_ones_own_rows_go_at_once_and_those_of_another_daemon_a_little_later(
+    world: World, tmp_path: Path
+) -> None:
+    other = Backlog(
+        Spool(tmp_path, capacity=10**9, on_set_aside=lambda *_: None),
+        world.clock,
+        Metrics([], [], [], "0"),
+    )
+    await other.open()
+    running = asyncio.create_task(world.worker.run())
+
+    async def stored(rows: int) -> bool:
+        """Whether so many are, once what can be done without time passing has been done."""
+        for _ in range(200):
+            if len(world.stored) >= rows:
+                return True
+            await asyncio.sleep(0.005)
+        return False
+
+    await asyncio.sleep(0.05)
+    await world.backlog.keep([a_print(1)])
+    assert await stored(1)
+    await world.clock.advance(1)
+    await asyncio.sleep(0.05)
+    await other.keep([a_print(2)])
+    await world.clock.advance(LOOK_SECONDS)
+    assert await stored(2)
+    running.cancel()
+    await other.close()
