@@ -6,14 +6,13 @@ import asyncio
 import json
 import signal
 import sys
-import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantdesk_oracle.cli.instants import parse_instant
+from quantdesk_oracle.cli.instants import parse_span
 from quantdesk_oracle.cli.options import ConfigFile, EnvFile, StateDir
 from quantdesk_oracle.errors import ConfigError
 
@@ -112,10 +111,7 @@ def backfill(
 
     if bool(market) == all_markets:
         raise typer.BadParameter("name markets with --market, or all of them with --all")
-    now = time.time_ns() // 1_000
-    span = Span(parse_instant(start, now), parse_instant(end, now))
-    if span.start >= span.end:
-        raise typer.BadParameter(f"--from {start} is not before --to {end}")
+    span = Span(*parse_span(start, end))
     if (source is HistorySource.file) is (file is None):
         raise typer.BadParameter("--source file wants a --file, and no other source does")
     settings = load_settings(config_file=config, env_file=env_file, state_dir=state_dir)

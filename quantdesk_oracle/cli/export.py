@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantdesk_oracle.cli.instants import parse_instant
+from quantdesk_oracle.cli.instants import parse_span
 from quantdesk_oracle.cli.options import AsJson, ConfigFile, EnvFile, StateDir
 from quantdesk_oracle.errors import ConfigError
 
@@ -54,12 +54,8 @@ def export(
     from quantdesk_oracle.store.price_files import check_suffix
 
     check_suffix(file)
-    now = time.time_ns() // 1_000
     settings = load_settings(config_file=config, env_file=env_file, state_dir=state_dir)
-    span = parse_instant(start, now), parse_instant(end, now)
-    if span[0] >= span[1]:
-        raise typer.BadParameter(f"--from {start} is not before --to {end}")
-    rows = asyncio.run(_export(settings, file, market, *span))
+    rows = asyncio.run(_export(settings, file, market, *parse_span(start, end)))
     typer.echo(json.dumps({"rows": rows, "file": str(file)}) if as_json else f"{rows} rows in {file}")
 
 

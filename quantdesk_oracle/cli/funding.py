@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantdesk_oracle.cli.instants import From, To, iso, parse_instant
+from quantdesk_oracle.cli.audits import tell_audit
+from quantdesk_oracle.cli.instants import From, To, iso, parse_instant, parse_span
 from quantdesk_oracle.cli.of_market import (
     Actor,
     Symbol,
     Why,
     actor_or_me,
-    audit_answer,
-    audit_exit,
-    audit_sentences,
     market_row,
 )
 from quantdesk_oracle.cli.options import AsJson, ConfigFile, EnvFile, StateDir
@@ -136,24 +134,10 @@ def audit(
     state_dir: StateDir = None,
 ) -> None:
     """Recompute every rate of a span from the stored samples; the first difference is explained."""
-    from quantdesk_oracle.clock import SystemClock
     from quantdesk_oracle.store.audit import audit_funding
 
-    now = SystemClock().now()
-    span = parse_instant(start, now), parse_instant(end, now)
-
-    async def answer() -> Any:
-        async with reading(config, env_file, state_dir) as database:
-            row = await market_row(database, market)
-            return await audit_funding(database, row.id, *span)
-
-    audited = asyncio.run(answer())
-    if as_json:
-        typer.echo(json.dumps(audit_answer(audited)))
-    else:
-        for sentence in audit_sentences("rates", audited):
-            typer.echo(sentence)
-    raise typer.Exit(audit_exit(audited))
+    where = config, env_file, state_dir
+    tell_audit("rates", audit_funding, market, parse_span(start, end), where, as_json=as_json)
 
 
 @app.command()
@@ -176,10 +160,7 @@ def simulate(
     state_dir: StateDir = None,
 ) -> None:
     """Show what another method or other parameters would have paid, beside what was paid."""
-    from quantdesk_oracle.clock import SystemClock
-
-    now = SystemClock().now()
-    span = parse_instant(start, now), parse_instant(end, now)
+    span = parse_span(start, end)
 
     async def answer() -> list[dict[str, Any]]:
         async with reading(config, env_file, state_dir) as database:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -38,6 +39,15 @@ def parse_instant(text: str, now: int) -> int:
     if not 0 <= instant <= _LATEST // timedelta(microseconds=1):
         raise typer.BadParameter(f"{text} is not between 1970 and 9999")
     return instant
+
+
+def parse_span(start: str, end: str) -> tuple[int, int]:
+    """Two instants as people type them, µs. Raises typer.BadParameter, also where nothing lies between them."""
+    now = time.time_ns() // 1_000
+    span = parse_instant(start, now), parse_instant(end, now)
+    if span[0] >= span[1]:
+        raise typer.BadParameter(f"--from {start} is not before --to {end}")
+    return span
 
 
 def iso(instant: int) -> str:

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantdesk_oracle.cli.instants import At, From, To, iso, parse_instant
+from quantdesk_oracle.cli.audits import tell_audit
+from quantdesk_oracle.cli.instants import At, From, To, iso, parse_instant, parse_span
 from quantdesk_oracle.cli.of_market import (
     Symbol,
-    audit_answer,
-    audit_exit,
-    audit_sentences,
     market_row,
 )
 from quantdesk_oracle.cli.options import AsJson, ConfigFile, EnvFile, StateDir
@@ -73,24 +71,10 @@ def audit(
     state_dir: StateDir = None,
 ) -> None:
     """Recompute every mark of a span from its row; the first difference is explained."""
-    from quantdesk_oracle.clock import SystemClock
     from quantdesk_oracle.store.audit import audit_marks
 
-    now = SystemClock().now()
-    span = parse_instant(start, now), parse_instant(end, now)
-
-    async def answer() -> Any:
-        async with reading(config, env_file, state_dir) as database:
-            row = await market_row(database, market)
-            return await audit_marks(database, row.id, *span)
-
-    audited = asyncio.run(answer())
-    if as_json:
-        typer.echo(json.dumps(audit_answer(audited)))
-    else:
-        for sentence in audit_sentences("marks", audited):
-            typer.echo(sentence)
-    raise typer.Exit(audit_exit(audited))
+    where = config, env_file, state_dir
+    tell_audit("marks", audit_marks, market, parse_span(start, end), where, as_json=as_json)
 
 
 async def _explained(database: Database, market: MarketRow, instant: int, within: int) -> dict[str, Any]:

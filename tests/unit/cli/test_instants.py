@@ -9,7 +9,7 @@ import typer
 
 from quantdesk_oracle.cli.backfill_run import at_rate
 from quantdesk_oracle.cli.gaps import _write
-from quantdesk_oracle.cli.instants import parse_instant
+from quantdesk_oracle.cli.instants import parse_instant, parse_span
 from quantdesk_oracle.config import load_settings
 from quantdesk_oracle.errors import DataError
 
@@ -46,6 +46,12 @@ def test_an_instant_is_a_time_or_how_long_ago(text: str, instant: int) -> None:
 def test_an_instant_that_there_is_not_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         parse_instant(text, NOW)
+
+
+@pytest.mark.parametrize(("start", "end"), [("now", "1h"), ("2026-11-01", "2026-11-01")])
+def test_a_span_of_nothing_is_refused(start: str, end: str) -> None:
+    with pytest.raises(typer.BadParameter, match=f"--from {start} is not before --to {end}"):
+        parse_span(start, end)
 
 
 @pytest.mark.parametrize(("rate", "of_one_method"), [(None, 20), (4.0, 40), (0.1, 1)])
