@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from quantdesk_oracle.sources.hermes_stream import HermesStream
 
 LOOK_SECONDS: Final = 1.0
-OVERLAP: Final = 5 * SECOND
-"""How long new streams must have stood before the old ones go, µs."""
+OVERLAP: Final = 20 * SECOND
+"""How long new streams must have stood before the old ones go, µs: also who waits for a slow database sees both."""
 
 
 class HermesStreams:

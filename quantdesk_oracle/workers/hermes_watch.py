@@ -87,6 +87,8 @@ class HermesWatch:
         self._marks: dict[FeedKey, Watermark] = {}
         self._watched: dict[FeedKey, frozenset[tuple[HermesStream, int]]] = {}
         """The streams that watched a feed at the last look; of a feed whose watch has not begun, none."""
+        self._left: set[str] = set()
+        """Markets that have left since the last look began."""
         self._dropped = prices.dropped
         self._moved_at = 0
 
@@ -96,7 +98,7 @@ class HermesWatch:
 
     def has_begun(self, market: str) -> bool:
         """Whether all feeds of a market are watched, and what was missed before is noted."""
-        return all(
+        return market not in self._left and all(
             (sight := self._sight(feed)) is not None
             and not sight.streams.isdisjoint(self._watched.get(key, ()))
             for key, feed in self._feeds.items()
@@ -109,6 +111,7 @@ class HermesWatch:
 
     async def look(self) -> None:
         """Note each break in the watch since the last look; now and then, move the watermarks of the others."""
+        self._forget_left()
         feeds, dropped = self._feeds, self._prices.dropped
         if self._history is None:
             await self._give_up(feeds.keys() - self._given_up)
@@ -277,7 +280,11 @@ class HermesWatch:
         return self._marks[kept.key].watched_at if sight is None else (sight.newest[0] + 1) * SECOND
 
     def forget(self, market: str) -> None:
-        """A market has left: its feeds begin anew if it comes back."""
-        self._watched = {key: streams for key, streams in self._watched.items() if key.market != market}
-        self._marks = {key: mark for key, mark in self._marks.items() if key.market != market}
-        self._given_up = {key for key in self._given_up if key.market != market}
+        """As WatchWorker does."""
+        self._left.add(market)
+
+    def _forget_left(self) -> None:
+        left, self._left = self._left, set()
+        self._watched = {key: streams for key, streams in self._watched.items() if key.market not in left}
+        self._marks = {key: mark for key, mark in self._marks.items() if key.market not in left}
+        self._given_up = {key for key in self._given_up if key.market not in left}

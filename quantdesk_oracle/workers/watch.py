@@ -90,6 +90,8 @@ class WatchWorker:
         self._marks: dict[FeedKey, Watermark] | None = None
         self._new: set[FeedKey] = set()
         """Feeds of which nothing had been stored."""
+        self._left: set[str] = set()
+        """Markets that have left since the last look began."""
         self._looked_at = clock.now()
         """When the feeds were looked at last; at the start, when this process began."""
         self._watched: frozenset[tuple[int, int]] = frozenset()
@@ -106,7 +108,7 @@ class WatchWorker:
 
     def has_begun(self, market: str) -> bool:
         """Whether this process has begun to watch all feeds of a market, and noted what was missed before."""
-        if self._is_back():
+        if market in self._left or self._is_back():
             return False
         return all(key in self._begun for key in self._feeds if key.market == market)
 
@@ -125,6 +127,7 @@ class WatchWorker:
 
     async def look(self) -> None:
         """Note a break in the watch since the last look; else, now and then, move the watermarks."""
+        self._forget_left()
         connections = self._connections(self._watches)
         slot, feeds = self._markets.highest_slot, self._feeds
         self._begun &= feeds.keys()
@@ -324,10 +327,15 @@ class WatchWorker:
             )
 
     def forget(self, market: str) -> None:
-        """A market has left: its feeds begin anew if it comes back."""
-        self._begun = {key for key in self._begun if key.market != market}
+        """A market has left: its feeds begin anew if it comes back. Begins with the next look: one may be under way."""
+        self._left.add(market)
+
+    def _forget_left(self) -> None:
+        left, self._left = self._left, set()
+        self._begun = {key for key in self._begun if key.market not in left}
+        self._new = {key for key in self._new if key.market not in left}
         if self._marks is not None:
-            self._marks = {key: mark for key, mark in self._marks.items() if key.market != market}
+            self._marks = {key: mark for key, mark in self._marks.items() if key.market not in left}
 
     def unverified(self) -> list[tuple[Gap, Feed]]:
         """The ranges of chain history that can be compared, and have not been."""

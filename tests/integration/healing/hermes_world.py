@@ -69,8 +69,9 @@ class HermesWorld:
             key=SecretStr(KEY),
             history=history,
             requests=40,
-            silence_limit=2.0,
-            request_timeout=2.0,
+            # Real seconds, many of them: a busy machine is not a silent server.
+            silence_limit=SPEED * 30.0,
+            request_timeout=SPEED * 10.0,
         )
         markets = tuple(map(on_hermes, settings.markets))
         self.settings = replace(settings, markets=markets, hermes=hermes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -250,6 +251,28 @@ async def test_a_market_that_comes_and_one_that_leaves_change_the_streams_and_lo
     assert last["SOL-PERP"] > last["ETH-PERP"]
 
 
+async def test_a_market_may_leave_while_a_look_is_under_way_and_come_back_at_once(start: Start) -> None:
+    world = await start()
+    parts = await world.start_daemon()
+    await world.until_watched()
+    flushed, gone = parts.prices.flushed, asyncio.Event()
+
+    async def leaving() -> None:
+        if not gone.is_set():
+            parts.roster.left(parts.markets.by_symbol["SOL-PERP"])
+            gone.set()
+        await flushed()
+
+    parts.prices.flushed = leaving  # type: ignore[method-assign]
+    await world.until(lambda: asyncio.sleep(0, gone.is_set()))
+    await world.clock.sleep(20)
+    await world.reread("BTC", "ETH", "SOL")
+    assert not parts.hermes.watch.has_begun("SOL-PERP")
+    await world.clock.sleep(10)
+    await world.until_healed()
+    await world.assert_table_is_what_was_published()
+
+
 async def test_a_market_that_comes_back_has_what_was_published_while_it_was_away(start: Start) -> None:
     world = await start()
     parts = await world.start_daemon()
@@ -259,5 +282,5 @@ async def test_a_market_that_comes_back_has_what_was_published_while_it_was_away
     await world.reread("BTC", "ETH", "SOL")
     await world.clock.sleep(10)
     await world.until_healed()
-    assert await world.gaps() == {("start", "closed"): 1}
+    assert (await world.gaps())["start", "closed"] == 1
     await world.assert_table_is_what_was_published()
