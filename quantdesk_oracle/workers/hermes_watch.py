@@ -119,7 +119,8 @@ class HermesWatch:
         begins, goes_on = dict[FeedKey, tuple[str, int]](), dict[FeedKey, _Sight]()
         for key, sight in sights.items():
             if key not in self._watched:
-                begins[key] = ("start", sight.whole_from)
+                # The stream may have stood before the market was there to take what it brought.
+                begins[key] = ("start", sight.newest[0])
             elif sight.streams.isdisjoint(self._watched[key]):
                 begins[key] = ("disconnected", sight.whole_from)
             elif dropped != self._dropped:

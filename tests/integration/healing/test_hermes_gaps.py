@@ -251,7 +251,7 @@ async def test_a_market_that_comes_and_one_that_leaves_change_the_streams_and_lo
     assert last["SOL-PERP"] > last["ETH-PERP"]
 
 
-async def test_a_market_may_leave_while_a_look_is_under_way_and_come_back_at_once(start: Start) -> None:
+async def test_a_market_may_leave_while_a_look_is_under_way_and_come_back_soon(start: Start) -> None:
     world = await start()
     parts = await world.start_daemon()
     await world.until_watched()
@@ -265,7 +265,7 @@ async def test_a_market_may_leave_while_a_look_is_under_way_and_come_back_at_onc
 
     parts.prices.flushed = leaving  # type: ignore[method-assign]
     await world.until(lambda: asyncio.sleep(0, gone.is_set()))
-    await world.clock.sleep(20)
+    await world.clock.sleep(9)  # the stream that follows it stands all the while, and nobody takes its prints
     await world.reread("BTC", "ETH", "SOL")
     assert not parts.hermes.watch.has_begun("SOL-PERP")
     await world.clock.sleep(10)
