@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from quantdesk_oracle.cli.instants import iso
 from quantdesk_oracle.model import SECOND
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class ProgressBars:
         self._progress.stop()
 
     def show(self, report: FeedReport) -> None:
+        """How far one feed is."""
         task = self._tasks[report.feed]
         if report.feed not in self._begun:
             self._begun[report.feed] = time.monotonic()
@@ -97,8 +98,8 @@ def summary_of(
         "requests": requests,
         "retries": retries,
         "dry_run": dry_run,
-        "from": _iso(span.start),
-        "to": _iso(span.end),
+        "from": iso(span.start - span.start % SECOND),
+        "to": iso(span.end - span.end % SECOND),
         "feeds": feeds,
     }
 
@@ -140,7 +141,3 @@ def print_summary(summary: dict[str, Any]) -> None:
     typer.echo(
         f"{summary['from']} to {summary['to']}: {requests}" + (", nothing written" * summary["dry_run"])
     )
-
-
-def _iso(instant: int) -> str:
-    return datetime.fromtimestamp(instant / SECOND, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

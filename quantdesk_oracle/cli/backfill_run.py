@@ -70,6 +70,7 @@ class BackfillRun:
         self._reports: dict[str, FeedReport] = {}
 
     async def work(self) -> None:
+        """Read the span of all markets. Raises DatabaseError, NodeError, and ConfigError for what would be dropped."""
         async with open_database(self._settings) as database, AsyncExitStack() as stack:
             if not (self._keep or self._dry_run):
                 await check_retention(database, self._span)

@@ -12,10 +12,7 @@ import typer
 
 from quantdesk_oracle.cli.audits import tell_audit
 from quantdesk_oracle.cli.instants import At, From, To, iso, parse_instant, parse_span
-from quantdesk_oracle.cli.of_market import (
-    Symbol,
-    market_row,
-)
+from quantdesk_oracle.cli.of_market import Symbol, market_row
 from quantdesk_oracle.cli.options import AsJson, ConfigFile, EnvFile, StateDir
 from quantdesk_oracle.cli.reading import as_json_value, exact, reading
 

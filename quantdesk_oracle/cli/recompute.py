@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 async def recompute(
     settings: Settings, markets: list[Market], span: Span, *, dry_run: bool
 ) -> list[Recomputed]:
+    """Settle what is due in ``span`` and has no rate; a report a market. Raises DatabaseError, SchemaError."""
     done = []
     async with open_database(settings) as database:
         rows, now = (
@@ -49,6 +50,7 @@ async def recompute(
 
 
 def print_recomputed(done: list[Recomputed], *, as_json: bool) -> None:
+    """Tell what has been settled, a line a market."""
     if as_json:
         markets = [
             {

@@ -327,7 +327,7 @@ class WatchWorker:
             )
 
     def forget(self, market: str) -> None:
-        """A market has left: its feeds begin anew if it comes back. Begins with the next look: one may be under way."""
+        """A market has left: its feeds begin anew if it comes back. The next look does it: one may be under way."""
         self._left.add(market)
 
     def _forget_left(self) -> None:
